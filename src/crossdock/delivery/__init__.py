@@ -1,0 +1,1 @@
+"""Delivery: take entries along their lanes, decide what each answer means, settle."""

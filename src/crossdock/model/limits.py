@@ -1,0 +1,66 @@
+"""Every bound of Crossdock, with its unit in the name and its reason beside it. Tests compute the reasons.
+
+A module that needs a bound takes it from here; a contract may set a tighter one, never a looser.
+"""
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Requests in
+BODY_BYTES_MAX = 1 * MIB  # a webhook or one event; the largest published Shopify webhook stays below it
+BULK_BODY_BYTES_MAX = 8 * MIB  # a batch of BATCH_EVENTS_MAX events of 8 KiB each
+BATCH_EVENTS_MAX = 1_000  # one group commit takes it whole, in well under a second
+HEADER_BYTES_MAX = 32 * KIB  # all header lines together
+HEADERS_MAX = 100
+TARGET_BYTES_MAX = 8 * KIB  # request line
+HEADER_SECONDS_MAX = 5  # from the first byte (or the open) to the last header
+BODY_GRACE_SECONDS = 5  # after that a body must flow at BODY_BYTES_PER_SECOND_MIN
+BODY_BYTES_PER_SECOND_MIN = 500
+KEEPALIVE_SECONDS = 30
+JSON_DEPTH_MAX = 64  # far below the parser's own recursion limit
+JSON_KEYS_MAX = 10_000
+JSON_STRING_BYTES_MAX = 256 * KIB
+JSON_NUMBER_DIGITS_MAX = 64
+ID_CHARS_MAX = 255  # event ids, dedupe keys, correlation ids: they stand in an index
+REPLAY_TOLERANCE_MS_MAX = 10 * MINUTE_MS  # rule X032: a longer window lets a stolen request live longer
+CONNECTIONS_PER_ADDRESS_MAX = 256
+
+# Journal
+GROUP_COMMIT_ENTRIES_MAX = 512  # measured: 256 rows a commit reach 138k rows/s; more only adds latency
+PENDING_APPENDS_MAX = 20_000  # beyond it ingest answers 503: memory stays bounded at about 20,000 x 8 KiB
+READ_ENTRIES_MAX = 500
+LANE_SKIPS_MAX = 64  # a lane opened and closed more often than that with a backlog is refused
+
+# Delivery
+WINDOW_ENTRIES_MAX = 256  # entries of one lane that a turn takes into memory
+LANE_IN_FLIGHT_MAX = 64  # whatever a contract asks
+STORE_IN_FLIGHT_MAX = 128  # so that one store can never take all senders
+PROCESS_IN_FLIGHT_MAX = 512
+ANSWER_SECONDS_MAX = 120  # a contract's timeout is at most this (rule R004)
+ANSWER_BYTES_MAX = 64 * KIB  # what is read of an answer; batches with per-item results get 1 MiB
+BATCH_ANSWER_BYTES_MAX = 1 * MIB
+ANSWER_HEADER_BYTES_MAX = 32 * KIB
+RETRY_AFTER_MS_MAX = 6 * HOUR_MS  # a far end cannot silence a lane for longer with one header
+POLL_MS = 250  # hints are lost: how late a poll of the heads may find news
+
+# Contracts
+CONTRACT_BYTES_MAX = 256 * KIB
+EXPRESSION_CHARS_MAX = 500
+MAPPING_CHARS_MAX = 8_000
+EXPRESSION_DEPTH_MAX = 12
+PERSONAL_RETENTION_MS_MAX = 90 * DAY_MS
+
+# People
+TOKEN_DAYS_MAX = 366
+TOKEN_DAYS_DEFAULT = 90
+PAGE_ITEMS_MAX = 200
+LONG_POLL_SECONDS_MAX = 30  # below the idle timeout of common proxies (60 s)
+INBOX_ITEMS_MAX = 500
+CONFIG_BYTES_MAX = 64 * KIB
+SECRET_BYTES_MAX = 8 * KIB
+LANE_HELD_MAX = 1_000  # retrying and waiting rows of one lane; beyond it new entries stay after the cursor

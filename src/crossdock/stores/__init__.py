@@ -1,0 +1,1 @@
+"""Stores, connections and their revisions: what is configured, by whom, and how to undo it."""
