@@ -89,9 +89,7 @@ def test_full_jitter_reaches_the_whole_range() -> None:
     seeded = random.Random(4)
     waits = []
     for _ in range(2_000):
-        decision = decide(
-            answer(AnswerKind.BROKEN), attempt=3, first_at=NOW, now=NOW, rule=RULE, dice=seeded.random
-        )
+        decision = decide(answer(AnswerKind.BROKEN), attempt=3, first_at=NOW, now=NOW, rule=RULE, dice=seeded.random)
         assert isinstance(decision, Retry)
         waits.append(decision.not_before - NOW)
     assert min(waits) < 0.05 * 20_000

@@ -1,0 +1,177 @@
+"""Who may send, and how much."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossdock.delivery.fairness import (
+    BREAKER_MOVES,
+    Breaker,
+    BreakerSignal,
+    BreakerState,
+    Caps,
+    Meter,
+    Pace,
+    RoundRobin,
+)
+from crossdock.model.attempt import Answer, AnswerKind
+from crossdock.model.contract import Rate
+from crossdock.model.ids import ConnectionId, Instant, StoreId
+from crossdock.model.limits import BREAKER_FAILURES, BREAKER_OPEN_MS_MAX, BREAKER_OPEN_MS_MIN
+
+NOW = Instant(1_000_000)
+BROKEN = Answer(AnswerKind.BROKEN, "http_500", 1, 500)
+TAKEN = Answer(AnswerKind.TAKEN, "http_200", 1, 200)
+
+
+def half() -> float:
+    return 0.5
+
+
+@given(st.lists(st.integers(1, 64), min_size=2, max_size=12), st.integers(50, 300))
+def test_no_lane_with_work_starves_whatever_the_others_cost(costs: list[int], rounds: int) -> None:
+    quantum = 64
+    turns: RoundRobin[int] = RoundRobin(quantum)
+    for flow in range(len(costs)):
+        turns.enter(flow)
+    served, visits = [0] * len(costs), [0] * len(costs)
+    for _ in range(rounds):
+        found = turns.next(lambda flow: True)
+        assert found is not None
+        flow, allowed = found
+        cost = min(allowed, costs[flow])
+        turns.charge(flow, cost)
+        served[flow] += cost
+        visits[flow] += 1
+        assert max(visits) - min(visits) <= 1
+    for one, other in itertools.combinations(range(len(costs)), 2):
+        if costs[one] == costs[other] == quantum:
+            assert abs(served[one] - served[other]) <= 2 * quantum
+
+
+def test_a_lane_that_is_not_able_keeps_its_place_and_gains_nothing() -> None:
+    turns: RoundRobin[str] = RoundRobin(10)
+    for flow in ("a", "b"):
+        turns.enter(flow)
+    for _ in range(5):
+        assert turns.next(lambda flow: flow == "b") == ("b", 10)
+        turns.charge("b", 10)
+    assert turns.next(lambda flow: True) == ("a", 10)
+    assert turns.next(lambda flow: False) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 40)), max_size=60))
+def test_the_caps_are_never_exceeded_and_everything_is_given_back(steps: list[tuple[int, int, int]]) -> None:
+    caps = Caps(connection_max=10, store_max=15, process_max=30)
+    taken: list[tuple[StoreId, ConnectionId, int]] = []
+    for store, connection, wanted in steps:
+        place = StoreId(f"s{store}"), ConnectionId(f"c{store}-{connection}")
+        taken.append((*place, caps.take(*place, wanted)))
+        if len(taken) % 4 == 0:
+            caps.give_back(*taken.pop(0))
+        assert caps.total <= 30
+        assert all(number <= 15 for number in caps.stores.values())
+        assert all(number <= 10 for number in caps.connections.values())
+        assert caps.total == sum(number for _, _, number in taken)
+    for one in taken:
+        caps.give_back(*one)
+    assert (caps.total, caps.stores, caps.connections) == (0, {}, {})
+
+
+def test_one_store_cannot_take_all_senders() -> None:
+    caps = Caps()
+    for number in range(100):
+        caps.take(StoreId("greedy"), ConnectionId(f"c{number}"), 64)
+    assert caps.take(StoreId("other"), ConnectionId("c"), 64) == 64
+
+
+def test_the_breaker_has_a_move_for_every_state_and_signal() -> None:
+    assert set(BREAKER_MOVES) == set(itertools.product(BreakerState, BreakerSignal))
+
+
+def test_the_breaker_opens_after_failures_in_a_row_probes_once_and_closes_on_success() -> None:
+    pace = Pace(4)
+    for _ in range(BREAKER_FAILURES - 1):
+        pace.heard(BROKEN, NOW, half)
+    pace.heard(TAKEN, NOW, half)
+    for _ in range(BREAKER_FAILURES - 1):
+        pace.heard(BROKEN, NOW, half)
+    assert pace.open_at(NOW)
+    pace.heard(BROKEN, NOW, half)
+    assert not pace.open_at(NOW)
+    assert NOW + BREAKER_OPEN_MS_MIN // 2 <= pace.ready_at() <= NOW + BREAKER_OPEN_MS_MIN
+    later = pace.ready_at()
+    assert pace.begin(later, half) == (1, 1)
+    pace.heard(TAKEN, later, half)
+    assert pace.breaker == Breaker()
+
+
+def test_each_probe_that_fails_lengthens_the_rest_up_to_its_bound() -> None:
+    pace, now, rests = Pace(4), NOW, []
+    for _ in range(BREAKER_FAILURES):
+        pace.heard(BROKEN, now, half)
+    for _ in range(10):
+        rests.append(pace.ready_at() - now)
+        now = pace.ready_at()
+        assert pace.begin(now, half) == (1, 1)
+        pace.heard(BROKEN, now, half)
+    assert rests == sorted(rests)
+    assert rests[-1] == BREAKER_OPEN_MS_MAX * 3 // 4
+
+
+def test_a_late_answer_does_not_close_an_open_breaker() -> None:
+    pace = Pace(4)
+    for _ in range(BREAKER_FAILURES):
+        pace.heard(BROKEN, NOW, half)
+    pace.heard(TAKEN, NOW, half)
+    assert not pace.open_at(NOW)
+
+
+def test_retry_after_rests_the_connection_for_that_time() -> None:
+    pace = Pace(4)
+    pace.heard(Answer(AnswerKind.BUSY, "http_429", 1, 429, 3_000), NOW, half)
+    assert not pace.open_at(Instant(NOW + 2_999))
+    assert pace.open_at(Instant(NOW + 3_000))
+
+
+def test_concurrency_halves_on_crowding_once_a_burst_and_grows_back_to_the_contract() -> None:
+    pace = Pace(16)
+    crowded = Answer(AnswerKind.TIMEOUT, "timeout", 1)
+    for _ in range(5):
+        pace.heard(crowded, NOW, half)
+    assert pace.begin(NOW, half) == (8, None)
+    for _ in range(1_000):
+        pace.heard(TAKEN, NOW, half)
+    assert pace.begin(NOW, half) == (16, None)
+
+
+@given(
+    st.lists(st.sampled_from(list(AnswerKind)), max_size=200),
+    st.integers(1, 64),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_concurrency_stays_between_one_and_the_contract(kinds: list[AnswerKind], bound: int, draw: float) -> None:
+    pace = Pace(bound)
+    for number, kind in enumerate(kinds):
+        pace.heard(Answer(kind, "x", 1), Instant(NOW + number * 500), lambda: draw)
+        assert 1 <= pace.concurrency <= bound
+
+
+@given(st.integers(1, 50), st.integers(10, 5_000), st.integers(1, 20), st.lists(st.integers(0, 400), max_size=60))
+def test_a_rate_is_never_exceeded_and_a_full_one_says_when(
+    limit: int, per_ms: int, burst: int, waits: list[int]
+) -> None:
+    meter, now, calls = Meter(Rate(limit, per_ms, burst)), NOW, 0
+    for wait in waits:
+        now = Instant(now + wait)
+        spare = meter.spare(now)
+        meter.spend(spare, now)
+        calls += spare
+        assert calls <= burst + (now - NOW) * limit / per_ms + 1e-6
+        ready = meter.ready_at(now)
+        if meter.spare(now) == 0:
+            assert ready > now
+        assert meter.spare(ready) >= 1
