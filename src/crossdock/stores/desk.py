@@ -1,0 +1,23 @@
+"""The control plane's use cases, one desk per noun. Authority is asked before (stores/authority.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossdock.stores.connection_desk import ConnectionDesk
+from crossdock.stores.credential_desk import CredentialDesk
+from crossdock.stores.office import Office, Trials
+from crossdock.stores.store_desk import StoreDesk
+from crossdock.stores.token_desk import TokenDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    stores: StoreDesk
+    connections: ConnectionDesk
+    credentials: CredentialDesk
+    tokens: TokenDesk
+
+
+def build_desk(office: Office, trials: Trials) -> Desk:
+    return Desk(StoreDesk(office), ConnectionDesk(office, trials), CredentialDesk(office), TokenDesk(office))

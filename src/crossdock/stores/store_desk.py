@@ -1,0 +1,86 @@
+"""Use cases on stores and on the way of their inbound events to the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from crossdock.credentials.secret import Secret
+from crossdock.model.connection import CoreEndpoint, CoreMode, Store
+from crossdock.model.errors import Invalid
+from crossdock.model.ids import STORE_ID, StoreId
+from crossdock.model.limits import SECRET_BYTES_MAX
+from crossdock.stores.office import Act, Office, again_if_moved
+from crossdock.stores.port import AddStore, PutCoreEndpoint
+from crossdock.stores.targets import url_target
+
+
+@dataclass(frozen=True, slots=True)
+class CoreWish:
+    """`secret` None keeps the one that is there."""
+
+    mode: CoreMode
+    url: str = ""
+    secret: Secret | None = None
+
+
+class StoreDesk:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def create(self, act: Act, store: StoreId, name: str) -> Store:
+        """Invalid (CD3010) for an id that is no DNS label, Conflict (CD3003) for one that is taken."""
+        if STORE_ID.fullmatch(store) is None:
+            raise Invalid("CD3010", "A store id is 1 to 63 of a-z, 0-9 and -, with no - at either end.", where="/id")
+        made = Store(store, name, self._office.clock(), self._office.vault.new_store_key(store))
+        await self._office.commit(act, "store.created", (store, store), (AddStore(made),), name=name)
+        return made
+
+    async def listed(self, after: str, limit: int) -> list[Store]:
+        return await self._office.registry.stores(after, limit)
+
+    async def read(self, store: StoreId) -> Store:
+        return await self._office.store(store)
+
+    async def core_endpoint(self, store: StoreId) -> CoreEndpoint:
+        """Pull, where nothing has been set."""
+        await self._office.store(store)
+        return await self._office.registry.core_endpoint(store) or CoreEndpoint(store)
+
+    async def set_core_endpoint(self, act: Act, store: StoreId, wish: CoreWish) -> CoreEndpoint:
+        """Invalid CD3009 for a URL that may not be called, CD3008 for a push without a secret."""
+        office = self._office
+        keys = office.vault.open(await office.store(store))
+        sealed = b"" if wish.secret is None else keys.seal_core_secret(checked(wish.secret))
+        if wish.mode is CoreMode.PUSH:
+            url_target(wish.url, "/url", office.hosts)
+
+        async def once() -> CoreEndpoint:
+            standing = await office.registry.core_endpoint(store) or CoreEndpoint(store)
+            made = replace(
+                standing,
+                mode=wish.mode,
+                url=wish.url if wish.mode is CoreMode.PUSH else "",
+                sealed_secret=sealed or standing.sealed_secret,
+                version=standing.version + 1,
+            )
+            if made.mode is CoreMode.PUSH and not made.sealed_secret:
+                raise Invalid("CD3008", "A push needs a signing secret.", where="/secret", remedy="Give one.")
+            await office.commit(
+                act,
+                "core.set",
+                (store, f"{store}/core"),
+                (PutCoreEndpoint(made, standing.version),),
+                mode=str(made.mode),
+                url=made.url,
+                secret="set" if sealed else "kept",
+            )
+            return made
+
+        return await again_if_moved(once)
+
+
+def checked(secret: Secret) -> Secret:
+    """Invalid (CD3008) for an empty secret or one above SECRET_BYTES_MAX."""
+    if not 1 <= len(secret.reveal()) <= SECRET_BYTES_MAX:
+        raise Invalid("CD3008", f"A secret is 1 to {SECRET_BYTES_MAX} bytes.", where="/secret")
+    return secret
