@@ -1,6 +1,6 @@
 """Shopify webhooks: base64 HMAC-SHA256 of the raw body under the app's client secret (shopify.dev, verify deliveries).
 
-Nothing but the body is signed. Knob: `staleness` triggered_at also refuses by `X-Shopify-Triggered-At` where it is sent;
+Nothing but the body is signed. Knob: `staleness` triggered_at also refuses by `X-Shopify-Triggered-At` where sent;
 as that header is not signed, it only keeps out honest latecomers.
 """
 

@@ -1,6 +1,6 @@
 """Standard Webhooks: `v1` HMAC-SHA256 and `v1a` ed25519 over `id.timestamp.body` (standard-webhooks.md, version 1).
 
-Knobs: `headers` webhook (default) or svix; `key` whsec (default: base64 after `whsec_`) or utf8 (the bytes as they are).
+Knobs: `headers` webhook (default) or svix; `key` whsec (default: base64 after `whsec_`) or utf8 (bytes as they are).
 """
 
 from __future__ import annotations
