@@ -65,12 +65,14 @@ class Problem(ClientError):
         self.retry_after_seconds: float | None = None
         self.extensions: dict[str, Any] = dict(extensions or {})
 
+    @property
+    def remedy(self) -> str:
+        """What the server says to do about it, '' when it says nothing."""
+        return _text(self.extensions, "remedy")
+
     def __str__(self) -> str:
-        parts = [self.code or f"HTTP {self.status}", self.title]
-        if self.detail and self.detail != self.title:
-            parts.append(self.detail)
-        if self.pointers:
-            parts.append(f"({', '.join(self.pointers)})")
+        where = f"({', '.join(self.pointers)})" if self.pointers else ""
+        parts = (self.code or f"HTTP {self.status}", self.detail or self.title, where, self.remedy)
         return " ".join(part for part in parts if part)
 
 

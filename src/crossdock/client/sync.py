@@ -1,12 +1,12 @@
-"""The client for plain code: http.client from the standard library, one kept-alive connection per thread."""
+"""The client for plain code: http.client from the standard library, one kept-alive connection per call in flight."""
 
 from __future__ import annotations
 
 import http.client
 import random
 import ssl
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -32,6 +32,7 @@ from crossdock.client.stamp import stamped
 AGENT = "crossdock-client/1"
 ANSWER_SECONDS_MAX = 30.0
 CONNECT_SECONDS_MAX = 5.0
+IDLE_CONNECTIONS_MAX = 16
 
 
 def never() -> bool:
@@ -61,7 +62,7 @@ class Crossdock(Operations[Any]):
         self._within = within_seconds
         self._source = source
         self._tls = tls
-        self._threads = threading.local()
+        self._idle: deque[http.client.HTTPConnection] = deque()
 
     def __repr__(self) -> str:
         return f"Crossdock({self._address.url!r})"
@@ -73,10 +74,8 @@ class Crossdock(Operations[Any]):
         self.close()
 
     def close(self) -> None:
-        """Closes this thread's connection; another call opens it again."""
-        connection = self._kept()
-        self._threads.connection = None
-        if connection is not None:
+        """Closes the connections that rest. Another call opens one again."""
+        while (connection := self._resting()) is not None:
             connection.close()
 
     # publish and consume
@@ -188,19 +187,17 @@ class Crossdock(Operations[Any]):
                 return done.value
 
     def _send(self, step: Send) -> Reply | Broken:
-        connection = self._kept()
-        if connection is not None and step.fresh:
-            self.close()
-            connection = None
         try:
-            connection = connection or self._open(step.timeout_seconds)
+            connection = (None if step.fresh else self._resting()) or self._open(step.timeout_seconds)
         except (OSError, http.client.HTTPException) as error:
             return Broken(type(error).__name__, sent=False)
         try:
-            return self._ask(connection, step)
+            reply = self._ask(connection, step)
         except (OSError, http.client.HTTPException) as error:
-            self.close()
+            connection.close()
             return Broken(type(error).__name__, sent=True)
+        self._rest(connection)
+        return reply
 
     def _ask(self, connection: http.client.HTTPConnection, step: Send) -> Reply:
         if connection.sock is not None:
@@ -211,12 +208,21 @@ class Crossdock(Operations[Any]):
         body = answer.read(ANSWER_BYTES_MAX + 1)
         if len(body) > ANSWER_BYTES_MAX:
             raise http.client.HTTPException("the answer is too large")
-        if answer.will_close:
-            self.close()
         return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
 
-    def _kept(self) -> http.client.HTTPConnection | None:
-        return getattr(self._threads, "connection", None)
+    def _resting(self) -> http.client.HTTPConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _rest(self, connection: http.client.HTTPConnection) -> None:
+        """Keeps the connection for the next call of any thread; http.client has dropped its socket if the answer
+        ended it."""
+        if connection.sock is None or len(self._idle) >= IDLE_CONNECTIONS_MAX:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _open(self, timeout_seconds: float) -> http.client.HTTPConnection:
         where = self._address
@@ -228,5 +234,4 @@ class Crossdock(Operations[Any]):
         else:
             connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout)
         connection.connect()
-        self._threads.connection = connection
         return connection
