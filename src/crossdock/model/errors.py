@@ -6,9 +6,13 @@
         Unauthenticated       401  who are you
         Forbidden             403  not yours to do
         NotFound              404  unknown, or another store's: the two are not told apart
+        WrongMethod           405
+        TooSlow               408  the request did not arrive in time
         Conflict              409  the state says no, or it moved under you
         Gone                  410  this door is closed for good
         TooLarge              413
+        TargetTooLong         414
+        WrongMedia            415  a content type or encoding that is not taken here
         Invalid               422  well formed, but not per schema or rule
         TooFast               429  + Retry-After
         HeadersTooLarge       431
@@ -70,6 +74,14 @@ class NotFound(Refused):
     status = 404
 
 
+class WrongMethod(Refused):
+    status = 405
+
+
+class TooSlow(Refused):
+    status = 408
+
+
 class Conflict(Refused):
     status = 409
 
@@ -80,6 +92,14 @@ class Gone(Refused):
 
 class TooLarge(Refused):
     status = 413
+
+
+class TargetTooLong(Refused):
+    status = 414
+
+
+class WrongMedia(Refused):
+    status = 415
 
 
 class Invalid(Refused):
