@@ -103,15 +103,15 @@ def host_name(host: str) -> str | None:
     Refused: addresses in any spelling, user information, ports, backslashes, percent signs, control and white space,
     a trailing dot, a single label, names that belong to a machine or a site, and non-ASCII names that do not come back
     unchanged from IDNA (look-alike digits and dots fold into others)."""
-    name = host.lower()
-    if not name.isascii():
+    if host.isascii():
+        name = host.lower()
+    else:
         try:
-            coded = name.encode("idna").decode("ascii")
-            if coded.encode("ascii").decode("idna") != name:
+            name = host.encode("idna").decode("ascii")
+            if name.encode("ascii").decode("idna") != host:
                 return None
         except UnicodeError:
             return None
-        name = coded
     labels = name.split(".")
     if len(name) > HOST_CHARS_MAX or len(labels) < 2 or not _TOP.fullmatch(labels[-1]):
         return None

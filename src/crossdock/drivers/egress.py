@@ -21,7 +21,7 @@ from ipaddress import ip_address
 
 from crossdock.drivers.addresses import host_name, public
 from crossdock.drivers.http1 import Broken, HttpConnection, RawAnswer
-from crossdock.drivers.pool import Pool
+from crossdock.drivers.pool import IDLE_SECONDS_MAX, Pool
 from crossdock.drivers.resolve import Resolver, system_resolver
 from crossdock.model.attempt import AnswerKind
 from crossdock.model.contract import Environment
@@ -132,9 +132,18 @@ class Egress:
         self._resolver = resolver
         self._pool: Pool[_Origin, HttpConnection] = Pool()
         self._tls = policy.tls or ssl.create_default_context()
+        self._sweeper: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         self._pool.close()
+
+    def _sweep(self) -> None:
+        """Idle connections are closed on time even when nothing else is sent."""
+        loop = asyncio.get_running_loop()
+        self._pool.sweep(loop.time())
+        self._sweeper = loop.call_later(IDLE_SECONDS_MAX / 2, self._sweep) if len(self._pool) else None
 
     async def request(self, request: HttpRequest) -> HttpAnswer | EgressFailure:
         """One request, one answer, within `timeout_ms` altogether. It is written at most once."""
@@ -181,6 +190,8 @@ class Egress:
     def _give_back(self, request: HttpRequest, line: HttpConnection, now: float) -> None:
         if line.reusable:
             self._pool.give(_origin(request), line, now)
+            if self._sweeper is None:
+                self._sweep()
         else:
             line.abort()
 
@@ -231,7 +242,7 @@ class Egress:
             return None if target.connect_to in self._policy.loopback_allow else (AnswerKind.FORBIDDEN, "host")
         if target.scheme not in {"https", "smtp"}:
             return AnswerKind.FORBIDDEN, "scheme"
-        if host_name(target.host) != name:
+        if not target.host.isascii() or host_name(target.host) is None:
             return AnswerKind.FORBIDDEN, "host"
         ports = SMTP_PORTS if target.scheme == "smtp" else HTTP_PORTS
         if target.port not in ports and (name, target.port) not in self._policy.operator_hosts:

@@ -68,6 +68,7 @@ class HttpConnection(asyncio.Protocol):
         self._done = False
         self._dirty = False
         self._cut = False
+        self._excess = False
         self._keep = False
         self._persistent = False
         self._status = 0
@@ -151,7 +152,7 @@ class HttpConnection(asyncio.Protocol):
             return self._waiter is not None
         if self._refused:
             self._finish(Broken.MALFORMED, keep=False)
-        elif self._header_bytes > ANSWER_HEADER_BYTES_MAX or self._headers_count > HEADERS_MAX or self._stalls():
+        elif self._excess or self._stalls():
             self._finish(Broken.TOO_LARGE, keep=False)
         elif self._cut:
             return True
@@ -186,6 +187,8 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value) + 4
         self._headers_count += 1
+        if self._header_bytes > ANSWER_HEADER_BYTES_MAX or self._headers_count > HEADERS_MAX:
+            self._excess = True
         if self._headers_done or self._done:
             return  # trailers, or what follows the answer
         key = name.decode("latin-1").lower()
@@ -211,7 +214,7 @@ class HttpConnection(asyncio.Protocol):
         self._body += body[:room]
 
     def on_message_complete(self) -> None:
-        if self._done or self._refused:
+        if self._done or self._refused or self._excess:
             return
         if self._status >= 200:
             self._done = True

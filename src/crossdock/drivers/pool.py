@@ -33,7 +33,6 @@ class Pool(Generic[K, C]):
     def __init__(self) -> None:
         self._idle: OrderedDict[K, deque[C]] = OrderedDict()
         self._count = 0
-        self._swept_at = 0.0
 
     def __len__(self) -> int:
         return self._count
@@ -51,8 +50,6 @@ class Pool(Generic[K, C]):
         return None
 
     def give(self, key: K, line: C, now: float) -> None:
-        if now - self._swept_at >= 1.0:
-            self.sweep(now)
         lines = self._idle.setdefault(key, deque())
         if len(lines) >= LANE_IN_FLIGHT_MAX or now - line.opened_at >= CONNECTION_SECONDS_MAX:
             line.close()
@@ -68,7 +65,6 @@ class Pool(Generic[K, C]):
 
     def sweep(self, now: float) -> None:
         """Closes what has been idle for too long."""
-        self._swept_at = now
         for key in list(self._idle):
             lines = self._idle[key]
             while lines and not _good(lines[0], now):
