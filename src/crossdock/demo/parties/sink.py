@@ -1,0 +1,56 @@
+"""An analytics sink: takes a list of facts in one request and answers for each one; one in forty is told to come
+again later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from crossdock.demo.parties.party import options, serve, with_record
+
+LATER_EVERY = 40
+
+
+class Sink:
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self.facts: dict[str, Any] = {}
+        self.requests = 0
+        self.repeated = 0
+        self._seen = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        if self._key not in (
+            request.headers.get("Authorization", "").removeprefix("Bearer "),
+            request.headers.get("X-Api-Key"),
+        ):
+            return web.json_response({"error": "unauthorised"}, status=401)
+        self.requests += 1
+        document = await request.json()
+        results = [self._one(item) for item in document["items"]]
+        return web.json_response({"results": results})
+
+    def _one(self, item: dict[str, Any]) -> dict[str, Any]:
+        self._seen += 1
+        if self._seen % LATER_EVERY == 0:
+            return {"id": item["id"], "status": 503}
+        if item["id"] in self.facts:
+            self.repeated += 1
+        self.facts[item["id"]] = item
+        return {"id": item["id"], "status": 200}
+
+    def record(self) -> dict[str, Any]:
+        return {"facts": self.facts, "requests": self.requests, "repeated": self.repeated}
+
+
+def main() -> None:
+    given = options(__doc__ or "", key="the key that it accepts")
+    sink = Sink(given.key)
+    application = web.Application(client_max_size=16 * 1024 * 1024)
+    application.router.add_post("/{anything:.*}", sink.take)
+    serve(given.port, with_record(application, sink.record))
+
+
+if __name__ == "__main__":
+    main()
