@@ -66,10 +66,17 @@ SECRET_BYTES_MAX = 8 * KIB
 LANE_HELD_MAX = 1_000  # retrying and waiting rows of one lane; beyond it new entries stay after the cursor
 TURN_MS_MAX = 2_000  # after that a turn sends nothing new and settles: a crash repeats little
 DRIVER_GRACE_MS = 2_000  # a driver ends by the route's timeout itself; what hangs longer is cut off
-QUANTUM_SENDS = 64  # what one lane may send before the next one's turn, when senders are scarce
+QUANTUM_SENDS = WINDOW_ENTRIES_MAX  # what one connection may send before the next one is served, when senders are scarce
 BREAKER_FAILURES = 20  # in a row, and the connection rests: far above chance, far below a window
 BREAKER_OPEN_MS_MIN = 1_000  # the first rest; it doubles with each probe that fails
 BREAKER_OPEN_MS_MAX = 60_000  # so that a receiver that came back is noticed within a minute
 CONCURRENCY_CUT_MS = 1_000  # concurrency is halved at most once in that time: one burst of 429 is one sign
 DRAIN_SECONDS = 10  # what turns under way get to end by themselves when the process stops
 TURN_RETRY_MS = 1_000  # a turn that failed for a reason of ours is tried again after that
+
+# Rates in: GCRA meters, before any quota that a contract sets
+LISTENER_PER_SECOND_MAX = 20_000  # above what two cores keep durably (12,000 to 19,000 measured), below collapse
+ADDRESS_PER_SECOND_MAX = 10_000  # a provider sends the webhooks of all its shops from few addresses
+STORE_PER_SECOND_MAX = 10_000  # half the listener: a second store always finds room
+FAILURES_PER_PATH_PER_MINUTE_MAX = 60  # of one address at one path: a wrong secret is seen, a guess goes nowhere
+FAILURES_PER_ADDRESS_PER_MINUTE_MAX = 600  # one address may carry many senders: ten wrong paths do not stop the rest
