@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crossdock.journal.port import Journal, Lanes
 from crossdock.stores.connection_desk import ConnectionDesk
 from crossdock.stores.credential_desk import CredentialDesk
+from crossdock.stores.event_desk import EventDesk
 from crossdock.stores.office import Office, Trials
 from crossdock.stores.store_desk import StoreDesk
 from crossdock.stores.token_desk import TokenDesk
@@ -17,7 +19,14 @@ class Desk:
     connections: ConnectionDesk
     credentials: CredentialDesk
     tokens: TokenDesk
+    events: EventDesk
 
 
-def build_desk(office: Office, trials: Trials) -> Desk:
-    return Desk(StoreDesk(office), ConnectionDesk(office, trials), CredentialDesk(office), TokenDesk(office))
+def build_desk(office: Office, trials: Trials, journal: Journal, lanes: Lanes) -> Desk:
+    return Desk(
+        StoreDesk(office),
+        ConnectionDesk(office, trials),
+        CredentialDesk(office),
+        TokenDesk(office),
+        EventDesk(office, journal, lanes),
+    )

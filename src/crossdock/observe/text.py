@@ -1,0 +1,65 @@
+"""Where lines go: logfmt for people, JSON for collectors. What a line holds cannot forge another line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+import msgspec
+
+from crossdock.model.ids import Instant
+from crossdock.observe.lines import Value
+
+BUFFERED_LINES_MAX = 256  # written together; `flush` is called often enough by whoever owns the loop
+_encode = msgspec.json.Encoder().encode
+
+
+class LineWriter:
+    """A sink that gathers lines in memory and writes them in one call. Nothing on the hot path waits for a disk."""
+
+    def __init__(self, form: str, clock: Callable[[], Instant], out: TextIO | None = None) -> None:
+        self._render = json_line if form == "json" else text_line
+        self._clock = clock
+        self._out = out
+        self._lines: list[str] = []
+
+    def __call__(self, name: str, fields: dict[str, Value]) -> None:
+        self._lines.append(self._render(self._clock(), name, fields))
+        if len(self._lines) >= BUFFERED_LINES_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._lines:
+            return
+        text = "".join(self._lines)
+        self._lines.clear()
+        out = self._out or sys.stderr
+        out.write(text)
+        out.flush()
+
+
+def when(at: Instant) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def text_line(at: Instant, name: str, fields: dict[str, Value]) -> str:
+    parts = [when(at), name, *(f"{key}={_plain(value)}" for key, value in fields.items() if value is not None)]
+    return " ".join(parts) + "\n"
+
+
+def json_line(at: Instant, name: str, fields: dict[str, Value]) -> str:
+    kept = {key: value for key, value in fields.items() if value is not None}
+    return _encode({"at": when(at), "line": name, **kept}).decode() + "\n"
+
+
+def _plain(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    # A value of an outsider's making must not start a new line or a new field, or steer a terminal.
+    if text and text.isascii() and text.isprintable() and not any(char in ' "=\\' for char in text):
+        return text
+    return _encode("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)).decode()
