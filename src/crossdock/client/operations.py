@@ -78,11 +78,23 @@ class Operations(ABC, Generic[Made]):
     def connection(self, store: str, connection: str) -> Made:
         return self.call(asking("stores", store, "connections", connection))
 
+    def needs(self, store: str, connection: str) -> Made:
+        """What must hold before it can be enabled, and whether it does."""
+        return self.call(asking("stores", store, "connections", connection, "needs"))
+
     def configure(
-        self, store: str, connection: str, config: Mapping[str, Any], *, contract_version: str | None = None
+        self,
+        store: str,
+        connection: str,
+        config: Mapping[str, Any],
+        *,
+        contract_version: str | None = None,
+        if_version: int | None = None,
     ) -> Made:
+        """A new revision. With `if_version`, Conflict unless the connection is at that version still."""
         body = given(config=dict(config), contract_version=contract_version)
-        return self.call(putting("stores", store, "connections", connection, "config", body=body))
+        where = path("v1", "stores", store, "connections", connection, "config") + query(if_version=if_version)
+        return self.call(Call("PUT", where, json.dumps(body).encode()))
 
     def credentials(self, store: str, connection: str) -> Made:
         """Names, versions and times: a value never comes back."""
@@ -93,14 +105,17 @@ class Operations(ABC, Generic[Made]):
             putting("stores", store, "connections", connection, "credentials", name, body={"value": value})
         )
 
+    def drop_credential(self, store: str, connection: str, name: str) -> Made:
+        return self.call(Call("DELETE", path("v1", "stores", store, "connections", connection, "credentials", name)))
+
     def validate(self, store: str, connection: str) -> Made:
         return self._move(store, connection, "validate")
 
     def enable(self, store: str, connection: str) -> Made:
         return self._move(store, connection, "enable")
 
-    def pause(self, store: str, connection: str) -> Made:
-        return self._move(store, connection, "pause")
+    def pause(self, store: str, connection: str, reason: str | None = None) -> Made:
+        return self.call(posting("stores", store, "connections", connection, "pause", body=given(reason=reason)))
 
     def resume(self, store: str, connection: str) -> Made:
         return self._move(store, connection, "resume")

@@ -1,0 +1,85 @@
+"""`crossdock event`: publish, and see where an event stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from crossdock.cli.seat import Seat, command, read_text, subcommands
+from crossdock.cli.show import Shown, details, lines
+from crossdock.client.events import BATCH_EVENTS_MAX
+from crossdock.model.errors import Invalid
+
+app = subcommands("Publish events, and see where one stands.")
+
+Store = Annotated[str, typer.Argument(help="The store's id.", metavar="STORE")]
+
+
+@command(app, "publish", epilog="Example: crossdock event publish sofia orders.ndjson")
+def publish(
+    seat: Seat,
+    store: Store,
+    file: Annotated[
+        Path, typer.Argument(help="CloudEvents: one JSON object, an array, or one object a line; - is standard input.")
+    ],
+) -> Shown:
+    """Publish events. When it returns they are kept; publishing the same ids again changes nothing."""
+    text = read_text(file)
+    with seat.client() as crossdock:
+        events = [crossdock.complete(event) for event in events_in(text, str(file))]
+        kept = again = 0
+        ids: list[str] = []
+        with progress(seat, len(events)) as bar:
+            task = bar.add_task("Publishing", total=len(events))
+            for start in range(0, len(events), BATCH_EVENTS_MAX):
+                receipts = crossdock.publish(store, events[start : start + BATCH_EVENTS_MAX])
+                ids += [receipt.event_id for receipt in receipts]
+                again += sum(receipt.duplicate for receipt in receipts)
+                kept += len(receipts)
+                bar.advance(task, len(receipts))
+    known = f", {again} of them known before" if again else ""
+    return lines({"kept": kept, "duplicates": again, "event_ids": ids}, f"{kept} kept{known}.", *ids[:5])
+
+
+@command(app, "show")
+def show(seat: Seat, store: Store, event: Annotated[str, typer.Argument(help="The event's id.")]) -> Shown:
+    """Where an event stands, lane by lane."""
+    with seat.client() as crossdock:
+        return details(crossdock.event(store, event))
+
+
+def events_in(text: str, where: str) -> list[dict[str, Any]]:
+    """The events of a file in any of its three forms; Invalid (CD7025) with the line that is wrong."""
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        return list(_lines(text, where))
+    found = whole if isinstance(whole, list) else [whole]
+    if not all(isinstance(event, dict) for event in found):
+        raise Invalid("CD7025", "An event is not a JSON object.", where=where)
+    return found
+
+
+def _lines(text: str, where: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError:
+            raise Invalid("CD7025", "The line is not JSON.", where=f"{where}:{number}") from None
+        if not isinstance(event, dict):
+            raise Invalid("CD7025", "The line is not a JSON object.", where=f"{where}:{number}")
+        yield event
+
+
+def progress(seat: Seat, total: int) -> Progress:
+    """A bar on standard error, for a person who waits for more than one batch."""
+    shown = not seat.as_json and seat.err.is_terminal and total > 1
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=seat.err, disable=not shown, transient=True)
