@@ -12,6 +12,7 @@ connection accepts and keeps: only its delivery waits.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,7 +55,8 @@ from crossdock.stores.ways import Door, Doors
 
 TOLERANCE_MS = 5 * MINUTE_MS
 OPEN = frozenset({ConnectionState.ENABLED, ConnectionState.PAUSED})
-_NOBODY = (Secret(b"nobody signs with this: 32 bytes"),)
+_NOBODY = (Secret(b"whsec_" + b64encode(b"nobody signs with this: 32 bytes")),)
+"""A secret of the one form that every scheme can use, for the work that must be done all the same."""
 _encode = msgspec.json.Encoder().encode
 
 

@@ -18,21 +18,23 @@ from crossdock.model.limits import (
     STORE_PER_SECOND_MAX,
 )
 
-
-def _per_second(limit: int) -> Rate:
-    return Rate(limit, SECOND_MS, limit)
+_LISTENER = Rate(LISTENER_PER_SECOND_MAX, SECOND_MS, LISTENER_PER_SECOND_MAX)
+_ADDRESS = Rate(ADDRESS_PER_SECOND_MAX, SECOND_MS, ADDRESS_PER_SECOND_MAX)
+_STORE = Rate(STORE_PER_SECOND_MAX, SECOND_MS, STORE_PER_SECOND_MAX)
+_PATH_FAILURES = Rate(FAILURES_PER_PATH_PER_MINUTE_MAX, MINUTE_MS, FAILURES_PER_PATH_PER_MINUTE_MAX)
+_ADDRESS_FAILURES = Rate(FAILURES_PER_ADDRESS_PER_MINUTE_MAX, MINUTE_MS, FAILURES_PER_ADDRESS_PER_MINUTE_MAX)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
     """`route` holds for a route whose contract says none, and for the core's requests to one store."""
 
-    listener: Rate = _per_second(LISTENER_PER_SECOND_MAX)
-    address: Rate = _per_second(ADDRESS_PER_SECOND_MAX)
-    route: Rate = _per_second(STORE_PER_SECOND_MAX)
-    store: Rate = _per_second(STORE_PER_SECOND_MAX)
-    path_failures: Rate = Rate(FAILURES_PER_PATH_PER_MINUTE_MAX, MINUTE_MS, FAILURES_PER_PATH_PER_MINUTE_MAX)
-    address_failures: Rate = Rate(FAILURES_PER_ADDRESS_PER_MINUTE_MAX, MINUTE_MS, FAILURES_PER_ADDRESS_PER_MINUTE_MAX)
+    listener: Rate = _LISTENER
+    address: Rate = _ADDRESS
+    route: Rate = _STORE
+    store: Rate = _STORE
+    path_failures: Rate = _PATH_FAILURES
+    address_failures: Rate = _ADDRESS_FAILURES
 
 
 class Quotas:
