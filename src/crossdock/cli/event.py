@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from crossdock.cli.seat import Seat, command, read_text, subcommands
-from crossdock.cli.show import Shown, details, lines
+from crossdock.cli.show import Shown, details, items_of, lines, moment, table
 from crossdock.client.events import BATCH_EVENTS_MAX
 from crossdock.model.errors import Invalid
 
@@ -46,11 +46,33 @@ def publish(
     return lines({"kept": kept, "duplicates": again, "event_ids": ids}, f"{kept} kept{known}.", *ids[:5])
 
 
-@command(app, "show")
-def show(seat: Seat, store: Store, event: Annotated[str, typer.Argument(help="The event's id.")]) -> Shown:
-    """Where an event stands, lane by lane."""
+@command(app, "show", epilog="Example: crossdock event show sofia 0199... ; with --data the view is audited")
+def show(
+    seat: Seat,
+    store: Store,
+    event: Annotated[str, typer.Argument(help="The event's id.")],
+    data: Annotated[bool, typer.Option("--data", help="What it says; the view goes on the audit record.")] = False,
+) -> Shown:
+    """Show where an event stands, lane by lane."""
     with seat.client() as crossdock:
-        return details(crossdock.event(store, event))
+        if data:
+            answer = crossdock.event_data(store, event)
+            texts = [json.dumps(item["data"], ensure_ascii=False, indent=2) for item in items_of(answer)]
+            return Shown(answer, tuple(texts))
+        answer = crossdock.event(store, event)
+    parts: list[Any] = []
+    for item in items_of(answer):
+        head = {**item, "received_at": moment("received_at")(item), "occurred_at": moment("occurred_at")(item)}
+        parts += details({name: value for name, value in head.items() if name != "lanes"}).parts
+        columns: dict[str, Any] = {
+            "Connection": "connection",
+            "Route": "route",
+            "State": "state",
+            "Last answer": lambda row: (row.get("last_attempt") or {}).get("code"),
+            "Reason": lambda row: (row.get("held") or {}).get("reason"),
+        }
+        parts += ["", *table(item, item["lanes"], columns, empty="No lane takes it.").parts]
+    return Shown(answer, tuple(parts))
 
 
 def events_in(text: str, where: str) -> list[dict[str, Any]]:

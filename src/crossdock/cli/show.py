@@ -54,19 +54,11 @@ def table(
 
 NUMBERS = frozenset(
     {
-        "Position",
-        "Attempts",
-        "Attempt",
-        "Revision",
-        "Accepted",
-        "Delivered",
-        "Waiting",
-        "Parked",
-        "Other",
-        "Gap",
-        "Took",
+        *("Position", "Attempts", "Attempt", "Revision", "Took", "Version", "Accepted", "Replayed", "Delivered"),
+        *("Waiting", "Parked", "Superseded", "Filtered", "Expired", "Erased"),
     }
 )
+"""Headings of columns of numbers."""
 
 
 def details(data: Mapping[str, Any], fields: Mapping[str, Column] | None = None) -> Shown:

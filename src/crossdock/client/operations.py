@@ -172,6 +172,10 @@ class Operations(ABC, Generic[Made]):
         """Where an event stands, lane by lane."""
         return self.call(asking("stores", store, "events", event_id))
 
+    def event_data(self, store: str, event_id: str) -> Made:
+        """What an event says; the view goes on the audit record."""
+        return self.call(asking("stores", store, "events", event_id, "data"))
+
     def pull(self, store: str, *, wait_seconds: int = 0, limit: int | None = None) -> Made:
         """One page of the store's inbox; waits up to `wait_seconds` for the first event."""
         found = asking("stores", store, "inbox", wait_seconds=wait_seconds, limit=limit)
