@@ -187,8 +187,13 @@ async def test_a_method_or_path_that_the_contract_does_not_list_is_refused() -> 
     assert receiver.connections == 0
 
 
-@pytest.mark.parametrize("header", [("a b", "x"), ("x", "a\r\nb: c"), ("x", "a\nb"), ("x", "\u20ac"), ("Host", "x"),
-                                    ("content-length", "3"), ("Transfer-Encoding", "chunked"), ("x\r\ny", "z"), ("", "x"), ("x", "a\x00")])  # fmt: skip
+CROOKED_HEADERS = [
+    ("a b", "x"), ("x", "a\r\nb: c"), ("x", "a\nb"), ("x", "\u20ac"), ("Host", "x"), ("content-length", "3"),
+    ("Transfer-Encoding", "chunked"), ("x\r\ny", "z"), ("", "x"), ("x", "a\x00"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", CROOKED_HEADERS)
 async def test_a_header_that_could_split_the_request_is_refused(header: tuple[str, str]) -> None:
     async with serving(OK) as receiver, local_egress(receiver.port) as egress:
         assert await said(egress, target(receiver.port), headers=(header,)) == (AnswerKind.UNRENDERABLE, "header")
@@ -231,15 +236,15 @@ async def test_a_kept_connection_is_never_shared_between_stores_or_connections()
 
 async def test_many_at_once_all_get_their_own_answer() -> None:
     async with serving(OK) as receiver, local_egress(receiver.port) as egress:
-        outcomes = await asyncio.gather(*(egress.request(request(target(receiver.port))) for _ in range(200)))
+        outcomes = await asyncio.gather(*(egress.request(request(target(receiver.port))) for _ in range(80)))
     assert all(isinstance(one, HttpAnswer) and one.body == b"ok" for one in outcomes)
-    assert len(receiver.requests) == 200
+    assert len(receiver.requests) == 80
 
 
 async def test_the_host_header_keeps_the_name_and_tls_verifies_it() -> None:
     async with serving(OK) as receiver, local_egress(receiver.port, tls=ssl.create_default_context()) as egress:
         await egress.request(request(target(receiver.port)))
-        plain_behind_tls = await egress.request(request(target(receiver.port, scheme="https"), timeout_ms=2_000))
+        plain_behind_tls = await egress.request(request(target(receiver.port, scheme="https"), timeout_ms=150))
     assert "host: api.acme.example\r\n" in receiver.requests[0][0].lower()
     assert isinstance(plain_behind_tls, EgressFailure)
     assert (plain_behind_tls.kind, plain_behind_tls.code) == (AnswerKind.UNREACHABLE, "unreachable")

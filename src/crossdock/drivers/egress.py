@@ -131,7 +131,7 @@ class Egress:
         self._policy = policy
         self._resolver = resolver
         self._pool: Pool[_Origin, HttpConnection] = Pool()
-        self._tls = policy.tls or ssl.create_default_context()
+        self._tls = policy.tls
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
@@ -200,6 +200,8 @@ class Egress:
         if isinstance(found, str):
             return found
         secure = target.scheme == "https"
+        if secure and self._tls is None:
+            self._tls = ssl.create_default_context()  # reads the trust store: once, when it is first needed
         try:
             _, line = await loop.create_connection(
                 lambda: HttpConnection(loop, loop.time()),

@@ -91,7 +91,6 @@ class Smtp:
     ) -> tuple[AnswerKind, str, int | None]:
         client = aiosmtplib.SMTP(
             hostname=target.host,
-            port=target.port,
             sock=sock,
             local_hostname=self._name_of_ours,
             use_tls=target.port == IMPLICIT_TLS_PORT and target.connect_to is None,
@@ -113,7 +112,7 @@ class Smtp:
         finally:
             if client.transport is None:
                 sock.close()  # nothing took it over
-            else:
+            elif isinstance(client.transport, asyncio.WriteTransport):
                 client.transport.write(b"QUIT\r\n")  # polite, and nothing hangs on its answer
             client.close()
         return AnswerKind.TAKEN, "smtp_250", 250

@@ -19,6 +19,7 @@ from crossdock.drivers.http_json import TRACEPARENT, USER_AGENT
 from crossdock.drivers.moments import rfc3339
 from crossdock.model.attempt import Answer, AnswerKind
 from crossdock.model.contract import Verify
+from crossdock.model.errors import Refused
 from crossdock.model.ids import Instant, JsonObject
 from crossdock.signing import SCHEMES
 from crossdock.stores.ways import Way
@@ -61,7 +62,10 @@ def render(way: Way, parcel: Parcel, now: Instant) -> HttpRequest | Answer:
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         return Answer(AnswerKind.UNRENDERABLE, "mapping", 0)
     scheme = SCHEMES[Verify.STANDARD_WEBHOOKS]
-    signed = [scheme.sign(body, secret, message_id(parcel), now, {}) for secret in secrets]
+    try:
+        signed = [scheme.sign(body, secret, message_id(parcel), now, {}) for secret in secrets]
+    except Refused:
+        return Answer(AnswerKind.UNAUTHORISED, "credential_unusable", 0)
     headers = {"user-agent": USER_AGENT, "content-type": CONTENT_TYPE}
     headers.update({name.lower(): value for name, value in signed[0].items()})
     headers[SIGNATURE] = " ".join(value for one in signed for name, value in one.items() if name.lower() == SIGNATURE)
