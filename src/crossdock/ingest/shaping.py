@@ -5,10 +5,11 @@ Problems are told by JSON pointer and keyword, never by value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from crossdock.contracts.expressions import evaluate, fill
+from crossdock.contracts.expressions import evaluate
 from crossdock.contracts.project import MISSING, minimise, split, unlisted, value_at
 from crossdock.contracts.schemas import Problem, validate
 from crossdock.ingest.checks import canonical
@@ -16,6 +17,8 @@ from crossdock.model.contract import EventSchema, IdempotencyRule, Route, Source
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import Json, JsonObject
 from crossdock.model.limits import ID_CHARS_MAX
+
+_CONFIG_NAME = re.compile(r"\{config\.([A-Za-z0-9_]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,13 @@ def dedupe_parts(rule: IdempotencyRule, route: Route, came: Came, body: bytes) -
 
 def knobs_of(source: Source, config: JsonObject) -> Mapping[str, str]:
     """The scheme's knobs with {config.name} filled in."""
-    if not any("{" in value for value in source.knobs.values()):
+    if not any("{config." in value for value in source.knobs.values()):
         return source.knobs
-    return {name: fill(value, {"config": config}) for name, value in source.knobs.items()}
+    return {name: _CONFIG_NAME.sub(lambda at: _plain(config.get(at[1])), value) for name, value in source.knobs.items()}
+
+
+def _plain(value: Json) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def refuse_problems(problems: Sequence[Problem], at: str = "") -> None:
