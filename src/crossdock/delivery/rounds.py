@@ -11,9 +11,9 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from crossdock.delivery.agenda import Agenda, Flow, LaneWork
 from crossdock.delivery.fairness import Caps, Meter, Pace, RoundRobin
 from crossdock.delivery.sending import Gear, Trip
 from crossdock.delivery.turn import Allowance, Turn, TurnEnd
@@ -44,7 +44,6 @@ from crossdock.stores.port import (
 )
 from crossdock.stores.ways import Way
 
-Flow: TypeAlias = "tuple[StoreId, ConnectionId]"
 Waiter: TypeAlias = "Callable[[asyncio.Event, int], Awaitable[None]]"
 CORE_DRIVER = "core-push/1"
 
@@ -65,44 +64,6 @@ async def wait_for_stir(stir: asyncio.Event, wait_ms: int) -> None:
         return
 
 
-@dataclass(slots=True)
-class LaneWork:
-    """What the deliverer remembers of a lane. `queued`: it waits for its turn; `running`: it has it; `again`: news came
-    meanwhile."""
-
-    lane: LaneId
-    queued: bool = False
-    running: bool = False
-    again: bool = False
-    timer: Instant | None = None
-    fill_until: Instant | None = None
-    meter: Meter | None = None
-
-
-@dataclass(slots=True)
-class _Books:
-    """The lanes by store, and those of each flow that wait for a turn."""
-
-    lanes: dict[LaneId, LaneWork] = field(default_factory=dict)
-    by_store: dict[StoreId, set[LaneId]] = field(default_factory=dict)
-    ready: dict[Flow, deque[LaneId]] = field(default_factory=dict)
-
-    def add(self, lane: LaneId) -> LaneWork:
-        self.by_store.setdefault(lane.store, set()).add(lane)
-        return self.lanes.setdefault(lane, LaneWork(lane))
-
-    def drop(self, lane: LaneId) -> None:
-        self.lanes.pop(lane, None)
-        left = self.by_store.get(lane.store, set())
-        left.discard(lane)
-        if not left:
-            self.by_store.pop(lane.store, None)
-
-    def of(self, store: StoreId, connection: ConnectionId | None = None) -> list[LaneId]:
-        found = self.by_store.get(store, ())
-        return sorted(lane for lane in found if connection is None or lane.connection == connection)
-
-
 class Deliverer:
     """Runs the lanes of the stores that this process serves."""
 
@@ -111,7 +72,7 @@ class Deliverer:
         self._pauser = pauser
         self._wait = wait
         self._caps = caps or Caps()
-        self._books = _Books()
+        self._agenda = Agenda()
         self._turns: RoundRobin[Flow] = RoundRobin(QUANTUM_SENDS)
         self._paces: dict[tuple[ConnectionId, Direction], Pace] = {}
         self._heads: dict[StoreId, Position] = {}
@@ -123,7 +84,7 @@ class Deliverer:
     async def load(self) -> None:
         """Takes up every open lane, each with a first look."""
         for lane in await self._gear.lanes.open_lanes():
-            self._books.add(lane.id)
+            self._agenda.add(lane.id)
             self._queue(lane.id)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -142,8 +103,8 @@ class Deliverer:
 
     async def turn_once(self, lane: LaneId) -> TurnEnd | None:
         """One turn of one lane now, if it may have one. None if it may not."""
-        self._books.add(lane)
-        work = self._books.lanes[lane]
+        self._agenda.add(lane)
+        work = self._agenda.lanes[lane]
         if work.running or self._caps.take(lane.store, lane.connection, 1) == 0:
             return None
         try:
@@ -166,7 +127,7 @@ class Deliverer:
     def wake(self, stores: Iterable[StoreId]) -> None:
         """These stores have news. Cheap: it may be called after every commit."""
         for store in stores:
-            for lane in self._books.by_store.get(store, ()):
+            for lane in self._agenda.by_store.get(store, ()):
                 self._queue(lane)
 
     def changed(self, change: Change) -> None:
@@ -186,10 +147,10 @@ class Deliverer:
     def _changed(self, write: Write) -> None:
         match write:
             case OpenLane(lane):
-                self._books.add(lane)
+                self._agenda.add(lane)
                 self._queue(lane)
             case CloseLane(lane):
-                self._books.drop(lane)
+                self._agenda.drop(lane)
                 self._forget(lane.connection)
             case ReplayHeld(lane) | ReplayResolved(lane):
                 self._queue(lane)
@@ -207,7 +168,7 @@ class Deliverer:
 
     def _fresh(self, store: StoreId, connection: ConnectionId | None) -> None:
         """Something about the far end is new: what was learned of it no longer holds."""
-        for lane in self._books.of(store, connection):
+        for lane in self._agenda.of(store, connection):
             self._forget(lane.connection)
             self._queue(lane)
 
@@ -254,7 +215,7 @@ class Deliverer:
             await asyncio.wait(self._tasks)
 
     def _queue(self, lane: LaneId) -> None:
-        work = self._books.lanes.get(lane)
+        work = self._agenda.lanes.get(lane)
         if work is None or work.queued:
             return
         if work.running:
@@ -262,12 +223,12 @@ class Deliverer:
             return
         work.queued = True
         flow = lane.store, lane.connection
-        self._books.ready.setdefault(flow, deque()).append(lane)
+        self._agenda.ready.setdefault(flow, deque()).append(lane)
         self._turns.enter(flow)
         self._stir.set()
 
     def _set_timer(self, lane: LaneId, at: Instant) -> None:
-        work = self._books.lanes.get(lane)
+        work = self._agenda.lanes.get(lane)
         if work is None or (work.timer is not None and work.timer <= at):
             return
         work.timer = at
@@ -279,7 +240,7 @@ class Deliverer:
         now = self._gear.clock()
         while self._timers and self._timers[0][0] <= now:
             at, lane = heapq.heappop(self._timers)
-            work = self._books.lanes.get(lane)
+            work = self._agenda.lanes.get(lane)
             if work is not None and work.timer == at:
                 work.timer = None
                 self._queue(lane)
@@ -289,8 +250,8 @@ class Deliverer:
         started = False
         while not self._stopping and (found := self._turns.next(self._able)) is not None:
             flow, allowed = found
-            lane = self._books.ready[flow].popleft()
-            work = self._books.lanes.get(lane)
+            lane = self._agenda.ready[flow].popleft()
+            work = self._agenda.lanes.get(lane)
             if work is None:
                 self._rest(flow)
                 continue
@@ -303,12 +264,12 @@ class Deliverer:
         return started
 
     def _able(self, flow: Flow) -> bool:
-        return bool(self._books.ready.get(flow)) and self._caps.room(*flow) > 0
+        return bool(self._agenda.ready.get(flow)) and self._caps.room(*flow) > 0
 
     def _rest(self, flow: Flow) -> None:
         """A flow with nothing queued loses its place."""
-        if not self._books.ready.get(flow):
-            self._books.ready.pop(flow, None)
+        if not self._agenda.ready.get(flow):
+            self._agenda.ready.pop(flow, None)
             self._turns.leave(flow)
 
     async def _serve(self, work: LaneWork, allowed: int) -> None:
