@@ -106,6 +106,7 @@ def _plain(number: int, dice: Random) -> dict[str, Any]:
     name = dice.choice(FIRST_NAMES)
     return {
         "order_id": f"till-{number:05}",
+        "revision": 1,
         "lines": [{"sku": f"south-{dice.randrange(1, 40):03}", "qty": 1}],
         "buyer": {"email": f"{name.lower()}{number}@till.example"},
     }

@@ -34,11 +34,11 @@ class Sink:
     def _one(self, item: dict[str, Any]) -> dict[str, Any]:
         self._seen += 1
         if self._seen % LATER_EVERY == 0:
-            return {"id": item["id"], "status": 503}
-        if item["id"] in self.facts:
+            return {"id": item["event_id"], "status": 503}
+        if item["event_id"] in self.facts:
             self.repeated += 1
-        self.facts[item["id"]] = item
-        return {"id": item["id"], "status": 200}
+        self.facts[item["event_id"]] = item
+        return {"id": item["event_id"], "status": 200}
 
     def record(self) -> dict[str, Any]:
         return {"facts": self.facts, "requests": self.requests, "repeated": self.repeated}

@@ -1,0 +1,85 @@
+"""A receiver as cheap as can be: it answers 204 and counts. `GET /` tells how many, and the delays of those that carry
+a CloudEvents `time`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import time
+from datetime import datetime
+
+import uvloop
+
+TIME = re.compile(rb'"time":"([^"]+)"')
+ANSWER = b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"
+
+
+class Receiver(asyncio.Protocol):
+    count = 0
+    ids: dict[bytes, int] = {}
+    delays_ms: list[float] = []
+    first = 0.0
+    last = 0.0
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end].lower()
+            mark = head.find(b"content-length:")
+            length = int(head[mark + 15 :].split(b"\r\n", 1)[0]) if mark >= 0 else 0
+            if len(self._buffer) < end + 4 + length:
+                return
+            body = self._buffer[end + 4 : end + 4 + length]
+            self._buffer = self._buffer[end + 4 + length :]
+            self._take(head, body)
+
+    def _take(self, head: bytes, body: bytes) -> None:
+        kind = type(self)
+        if head.startswith(b"get /"):
+            self._transport.write(self._told(reset=head.startswith(b"get /reset")))
+            return
+        now = time.time()
+        kind.first = kind.first or now
+        kind.last = now
+        kind.count += 1
+        mark = head.find(b"webhook-id:")
+        if mark >= 0:
+            name = head[mark + 11 :].split(b"\r\n", 1)[0].strip()
+            kind.ids[name] = kind.ids.get(name, 0) + 1
+        if found := TIME.search(body):
+            kind.delays_ms.append((now - datetime.fromisoformat(found[1].decode()).timestamp()) * 1000)
+        self._transport.write(ANSWER)
+
+    def _told(self, *, reset: bool) -> bytes:
+        kind = type(self)
+        body = json.dumps(
+            {
+                "count": kind.count,
+                "distinct": len(kind.ids),
+                "seconds": kind.last - kind.first,
+                "delays_ms": kind.delays_ms,
+            }
+        ).encode()
+        if reset:
+            kind.count, kind.ids, kind.delays_ms, kind.first, kind.last = 0, {}, [], 0.0, 0.0
+        return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+async def main(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", port)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1])))
