@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import dataclass
 
 import pytest
 from loopback import local_egress, request, serving, target
 
 from crossdock.drivers.egress import EgressFailure, HttpAnswer
+from crossdock.drivers.pool import CONNECTION_SECONDS_MAX, IDLE_SECONDS_MAX, Pool
 from crossdock.model.attempt import AnswerKind
+from crossdock.model.limits import LANE_IN_FLIGHT_MAX, PROCESS_IN_FLIGHT_MAX
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -235,3 +238,49 @@ async def test_a_cancelled_request_leaves_no_connection_behind() -> None:
             await task
         assert isinstance(await egress.request(request(target(receiver.port))), HttpAnswer)
     assert receiver.connections == 2
+
+
+def test_it_works_on_the_loop_that_serves() -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not for this platform")
+    said, connections = uvloop.run(ask(OK, times=3))
+    assert [one.status for one in said] == [200] * 3
+    assert connections == 1
+
+
+async def test_idle_connections_are_closed_on_time() -> None:
+    pool: Pool[str, Idle] = Pool()
+    lines = [Idle(opened_at=0.0) for _ in range(3)]
+    pool.give("a", lines[0], now=0.0)
+    pool.give("b", lines[1], now=IDLE_SECONDS_MAX - 1)
+    pool.sweep(IDLE_SECONDS_MAX)
+    assert [line.closed for line in lines] == [True, False, False]
+    assert pool.take("a", IDLE_SECONDS_MAX) is None
+    assert pool.take("b", IDLE_SECONDS_MAX) is lines[1]
+    pool.give("b", lines[1], now=CONNECTION_SECONDS_MAX)
+    assert lines[1].closed
+    assert len(pool) == 0
+
+
+async def test_the_pool_is_bounded_per_key_and_altogether() -> None:
+    pool: Pool[int, Idle] = Pool()
+    for key in range(PROCESS_IN_FLIGHT_MAX + 10):
+        pool.give(key, Idle(opened_at=0.0), now=1.0)
+    assert len(pool) == PROCESS_IN_FLIGHT_MAX
+    pool.close()
+    for _ in range(LANE_IN_FLIGHT_MAX + 10):
+        pool.give(1, Idle(opened_at=0.0), now=1.0)
+    assert len(pool) == LANE_IN_FLIGHT_MAX
+
+
+@dataclass
+class Idle:
+    opened_at: float
+    idle_since: float = 0.0
+    closed: bool = False
+
+    @property
+    def reusable(self) -> bool:
+        return not self.closed
+
+    def close(self) -> None:
+        self.closed = True

@@ -112,7 +112,7 @@ async def test_a_refusal_is_told_by_its_code(replies: dict[str, str], kind: Answ
 @pytest.mark.parametrize(("password", "kind"), [(b"right", AnswerKind.TAKEN), (b"wrong", AnswerKind.UNAUTHORISED)])
 async def test_a_login_is_used(password: bytes, kind: AnswerKind) -> None:
     def check(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
-        return AuthResult(success=(data.login, data.password) == (b"u", b"right"))
+        return AuthResult(success=(data.login, data.password) == (b"u", b"right"), handled=False)
 
     one = {
         "auth": Auth(AuthScheme.BASIC, "token", username="user"),
@@ -210,3 +210,13 @@ async def test_without_the_operators_mapping_tls_is_required() -> None:
         assert isinstance(letter, Letter)
         kind, code, _ = await Smtp(egress)._send(found, relay(port, connect=False), letter, ("", ""), RULE)
     assert (kind, code, box.mails) == (AnswerKind.UNREACHABLE, "unreachable", [])
+
+
+def test_it_works_on_the_loop_that_serves() -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not for this platform")
+
+    async def one() -> Answer:
+        async with mailbox(Box()) as port:
+            return await send(port, mail_way(port))
+
+    assert uvloop.run(one()).kind is AnswerKind.TAKEN

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import cast
 
 import httptools
 
@@ -122,8 +123,7 @@ class HttpConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other kind
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class, only by behaviour
         self._keep = True
 
     def data_received(self, data: bytes) -> None:

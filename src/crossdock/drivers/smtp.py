@@ -19,6 +19,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate
+from typing import cast
 
 import aiosmtplib
 
@@ -112,8 +113,9 @@ class Smtp:
         finally:
             if client.transport is None:
                 sock.close()  # nothing took it over
-            elif isinstance(client.transport, asyncio.WriteTransport):
-                client.transport.write(b"QUIT\r\n")  # polite, and nothing hangs on its answer
+            else:
+                # Polite, and nothing hangs on its answer. uvloop's transport is one by behaviour only.
+                cast(asyncio.WriteTransport, client.transport).write(b"QUIT\r\n")
             client.close()
         return AnswerKind.TAKEN, "smtp_250", 250
 
