@@ -1,0 +1,69 @@
+"""The files of the database: who may read them, who owns them while they are open, and what they lie on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from crossdock.model.errors import Unavailable
+
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "glusterfs", "lustre", "ncpfs", "sshfs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
+)
+"""Where WAL's shared memory or the locks do not hold (https://sqlite.org/wal.html, https://sqlite.org/howtocorrupt.html)."""
+
+
+class OwnerLock:
+    """An exclusive lock on a file beside the database: two processes never write one journal.
+
+    The kernel gives it up when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+
+    def take(self) -> None:
+        """Unavailable (CD5005) if another engine holds it."""
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.give_up()
+            raise Unavailable(
+                "CD5005",
+                "Another process has this database open.",
+                remedy="Stop it first, or do this through its API.",
+            ) from error
+
+    def give_up(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def prepare(path: Path) -> None:
+    """The directory (0700 if it is made here) and the file (0600), before SQLite opens it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.chmod(path, 0o600)
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether others than the owner may read the file or list its directory."""
+    return bool((path.stat().st_mode & 0o077) or (path.parent.stat().st_mode & 0o077))
+
+
+def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The type of the filesystem that holds `path`, '' where the system does not say."""
+    if not mounts.exists():
+        return ""
+    place, found = str(path.resolve()), ("", "")
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        _, mount, kind, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ")
+        inside = place == mount or place.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(found[0]):
+            found = (mount, kind)
+    return found[1]
