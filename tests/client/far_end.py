@@ -75,8 +75,7 @@ class FarEnd:
             self.kept.setdefault(event["id"], event)
             if not duplicate:
                 self.order.append(event["id"])
-            outcome = "duplicate" if duplicate else "accepted"
-            receipts.append({"event_id": event["id"], "correlation_id": "c-1", "outcome": outcome})
+            receipts.append({"event_id": event["id"], "correlation_id": "c-1"})
         if self.cut_after_keeping:
             self.cut_after_keeping -= 1
             return self.cut(request)

@@ -10,7 +10,7 @@ import typer
 
 from crossdock.cli.seat import Seat, command, read_object, subcommands
 from crossdock.cli.secrets_in import read_secret
-from crossdock.cli.show import Shown, details, items_of, moment, table
+from crossdock.cli.show import Column, Shown, details, items_of, moment, table
 
 app = subcommands(
     "Connect an integration to a store, and run the connection.\n\n"
@@ -41,7 +41,7 @@ def listed(seat: Seat, store: Store) -> Shown:
     """List the connections of a store."""
     with seat.client() as crossdock:
         answer = crossdock.connections(store)
-    columns = {
+    columns: dict[str, Column] = {
         "Connection": "id",
         "Integration": "integration",
         "State": "state",
@@ -66,7 +66,7 @@ def needs(seat: Seat, store: Store, connection: Connection) -> Shown:
     """What must hold before the connection can be enabled, and whether it does."""
     with seat.client() as crossdock:
         answer = crossdock.needs(store, connection)
-    columns = {"Need": "name", "Met": "met", "Why": "why"}
+    columns: dict[str, Column] = {"Need": "name", "Met": "met", "Why": "why"}
     return table(answer, items_of(answer), columns, empty="It needs nothing.", failed=not answer.get("ready", True))
 
 
@@ -95,7 +95,7 @@ def credential(
     with seat.client() as crossdock:
         if name is None:
             answer = crossdock.credentials(store, connection)
-            columns = {
+            columns: dict[str, Column] = {
                 "Name": "name",
                 "Version": "version",
                 "Optional": "optional",
@@ -165,7 +165,7 @@ def revisions(seat: Seat, store: Store, connection: Connection) -> Shown:
     """List the revisions of a connection's configuration."""
     with seat.client() as crossdock:
         answer = crossdock.revisions(store, connection)
-    columns = {
+    columns: dict[str, Column] = {
         "Revision": "number",
         "Contract": "contract_version",
         "In force": "in_force",

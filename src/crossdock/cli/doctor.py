@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from crossdock.cli.offline import examined
+from crossdock.cli.offline import opened
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Shown, table
+from crossdock.http.api.doctor import DoctorShown, shown
+from crossdock.http.api.lanes import ledger_shown
+from crossdock.model.errors import NotFound
+from crossdock.observe.health import examine
+from crossdock.settings import Settings, read_settings
 
 app = subcommands("Check the engine, the settings and every ledger.")
 
@@ -39,3 +45,24 @@ def doctor(
     ledgers = table(answer, answer["ledgers"], columns, empty="No lane is open.")
     verdict = "All is well." if answer["well"] else "Something is wrong: see above."
     return Shown(answer, (*findings.parts, "", *ledgers.parts, "", verdict), failed=not answer["well"])
+
+
+def examined(directory: Path) -> dict[str, Any]:
+    """The doctor's answer on a data directory, in the form of the API. NotFound (CD7030) where there is none."""
+    settings = read_settings(data_dir=directory)
+    if not settings.database_path.exists():
+        raise NotFound(
+            "CD7030", "There is no data here.", where=str(directory), remedy="Name the directory with --dir."
+        )
+    return asyncio.run(_examine(settings))
+
+
+async def _examine(settings: Settings) -> dict[str, Any]:
+    async with opened(settings) as engine:
+        found = await examine(engine)
+    answer = DoctorShown(
+        well=found.well,
+        findings=[shown(one) for one in found.findings],
+        ledgers=[ledger_shown(one) for one in found.ledgers],
+    )
+    return answer.model_dump(mode="json")

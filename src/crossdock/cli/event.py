@@ -11,12 +11,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from crossdock.cli.seat import Seat, command, read_text, subcommands
-from crossdock.cli.show import Shown, details, items_of, lines, moment, table
+from crossdock.cli.show import Column, Shown, details, items_of, lines, moment, table
 from crossdock.client.events import BATCH_EVENTS_MAX
 from crossdock.model.errors import Invalid
 
 app = subcommands("Publish events, and see where one stands.")
 
+IDS_SHOWN = 5
 Store = Annotated[str, typer.Argument(help="The store's id.", metavar="STORE")]
 
 
@@ -32,18 +33,14 @@ def publish(
     text = read_text(file)
     with seat.client() as crossdock:
         events = [crossdock.complete(event) for event in events_in(text, str(file))]
-        kept = again = 0
         ids: list[str] = []
         with progress(seat, len(events)) as bar:
             task = bar.add_task("Publishing", total=len(events))
             for start in range(0, len(events), BATCH_EVENTS_MAX):
                 receipts = crossdock.publish(store, events[start : start + BATCH_EVENTS_MAX])
                 ids += [receipt.event_id for receipt in receipts]
-                again += sum(receipt.duplicate for receipt in receipts)
-                kept += len(receipts)
                 bar.advance(task, len(receipts))
-    known = f", {again} of them known before" if again else ""
-    return lines({"kept": kept, "duplicates": again, "event_ids": ids}, f"{kept} kept{known}.", *ids[:5])
+    return lines({"kept": len(ids), "event_ids": ids}, f"{len(ids)} kept.", *ids[:IDS_SHOWN])
 
 
 @command(app, "show", epilog="Example: crossdock event show sofia 0199... ; with --data the view is audited")
@@ -64,7 +61,7 @@ def show(
     for item in items_of(answer):
         head = {**item, "received_at": moment("received_at")(item), "occurred_at": moment("occurred_at")(item)}
         parts += details({name: value for name, value in head.items() if name != "lanes"}).parts
-        columns: dict[str, Any] = {
+        columns: dict[str, Column] = {
             "Connection": "connection",
             "Route": "route",
             "State": "state",

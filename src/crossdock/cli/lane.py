@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from crossdock.cli.seat import Seat, command, subcommands
-from crossdock.cli.show import Shown, items_of, moment, table
+from crossdock.cli.show import Column, Shown, items_of, moment, table
 
 app = subcommands("See what is on its way, and send parked events again.")
 
@@ -23,7 +23,7 @@ def listed(seat: Seat, store: Store) -> Shown:
     """The ledger of every lane: what was accepted, and how each of it ended."""
     with seat.client() as crossdock:
         answer = crossdock.lanes(store)
-    columns: dict[str, Any] = {
+    columns: dict[str, Column] = {
         "Connection": "connection",
         "Route": "route",
         "Accepted": "accepted",
@@ -52,7 +52,7 @@ def held(
     """What could not be delivered yet, and why."""
     with seat.client() as crossdock:
         answer = crossdock.held(store, connection, route, state=state, limit=limit)
-    columns: dict[str, Any] = {
+    columns: dict[str, Column] = {
         "Position": "position",
         "State": "state",
         "Event": "event_id",
@@ -75,7 +75,7 @@ def attempts(
     """What the far end said, the newest first."""
     with seat.client() as crossdock:
         answer = crossdock.attempts(store, connection, route, position=position, limit=limit)
-    columns: dict[str, Any] = {
+    columns: dict[str, Column] = {
         "At": moment("at"),
         "Position": "position",
         "Attempt": "number",

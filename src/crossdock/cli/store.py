@@ -8,7 +8,7 @@ import typer
 
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.secrets_in import read_secret
-from crossdock.cli.show import Shown, details, items_of, moment, table
+from crossdock.cli.show import Column, Shown, details, items_of, moment, table
 
 app = subcommands("Create, list and show stores, and say how the core is reached.")
 
@@ -29,7 +29,7 @@ def listed(seat: Seat) -> Shown:
     """List the stores that the token may see."""
     with seat.client() as crossdock:
         answer = crossdock.stores()
-    columns = {"Store": "id", "Name": "name", "Created": moment("created_at")}
+    columns: dict[str, Column] = {"Store": "id", "Name": "name", "Created": moment("created_at")}
     return table(answer, items_of(answer, "stores"), columns, empty="There is no store yet: crossdock store create.")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from crossdock.cli.offline import first_token
 from crossdock.cli.seat import Seat, command, subcommands
-from crossdock.cli.show import Shown, details, items_of, lines, moment, table
+from crossdock.cli.show import Column, Shown, details, items_of, lines, moment, table
 from crossdock.model.connection import Role
 from crossdock.model.limits import TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX
 
@@ -47,7 +47,7 @@ def listed(seat: Seat) -> Shown:
     """List tokens, without their secrets."""
     with seat.client() as crossdock:
         answer = crossdock.tokens()
-    columns = {
+    columns: dict[str, Column] = {
         "Token": "id",
         "Role": "role",
         "Store": "store",

@@ -77,11 +77,10 @@ def batches(events: Iterable[Mapping[str, Any]]) -> Iterator[list[bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Crossdock has this event, durably. `duplicate` when it had it before."""
+    """Crossdock has this event, durably. One that it had before gets the same receipt as the first time."""
 
     event_id: str
     correlation_id: str = ""
-    duplicate: bool = False
 
 
 def _stamp(now_ms: int) -> str:
@@ -104,12 +103,5 @@ def publishing(store: str, events: Iterable[Mapping[str, Any]]) -> Iterator[tupl
 def receipts_of(answer: Any, ids: list[str]) -> list[Receipt]:
     """One receipt per id, in order, from the answer to one call."""
     items = answer.get("events", [answer]) if isinstance(answer, dict) else []
-    found = {str(item.get("event_id", "")): item for item in items if isinstance(item, dict)}
-    return [
-        Receipt(
-            name,
-            str(found.get(name, {}).get("correlation_id", "")),
-            found.get(name, {}).get("outcome", "") == "duplicate",
-        )
-        for name in ids
-    ]
+    found = {str(item["event_id"]): item for item in items if isinstance(item, dict) and "event_id" in item}
+    return [Receipt(name, str(found.get(name, {}).get("correlation_id", ""))) for name in ids]
