@@ -12,12 +12,13 @@ import msgspec
 from crossdock.model.ids import Instant
 from crossdock.observe.lines import Value
 
-BUFFERED_LINES_MAX = 256  # written together; `flush` is called often enough by whoever owns the loop
+BUFFERED_LINES_MAX = 10_000  # about 3 MiB; beyond it whoever writes a line waits for the disk
 _encode = msgspec.json.Encoder().encode
 
 
 class LineWriter:
-    """A sink that gathers lines in memory and writes them in one call. Nothing on the hot path waits for a disk."""
+    """A sink that gathers lines in memory. `flush` writes them in one call, from whichever thread: whoever owns the
+    loop calls it a few times a second, so that nothing on the hot path waits for a disk."""
 
     def __init__(self, form: str, clock: Callable[[], Instant], out: TextIO | None = None) -> None:
         self._render = json_line if form == "json" else text_line
@@ -31,10 +32,10 @@ class LineWriter:
             self.flush()
 
     def flush(self) -> None:
-        if not self._lines:
+        lines, self._lines = self._lines, []
+        if not lines:
             return
-        text = "".join(self._lines)
-        self._lines.clear()
+        text = "".join(lines)
         out = self._out or sys.stderr
         out.write(text)
         out.flush()

@@ -192,8 +192,7 @@ class ConnectionDesk:
 
     async def _tried(self, standing: Standing) -> tuple[Need, ...]:
         wanted = standing.contract.lifecycle.enable_needs
-        keys = self._office.vault.open(await self._office.store(standing.connection.store))
-        prospect = Prospect(standing.connection, standing.contract, standing.config, standing.credentials, keys)
+        prospect = Prospect(standing.connection, standing.contract)
         found: tuple[Need, ...] = ()
         if "credentials_check" in wanted and standing.contract.check is not None:
             why = await self._trials.check(prospect)

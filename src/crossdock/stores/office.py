@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from crossdock.contracts.catalogue import Catalogue
-from crossdock.credentials.vault import StoreKeys, Vault
-from crossdock.model.connection import AuditEntry, Connection, Credential, Principal, Store
+from crossdock.credentials.vault import Vault
+from crossdock.model.connection import AuditEntry, Connection, Principal, Store
 from crossdock.model.contract import Contract
 from crossdock.model.errors import Conflict
-from crossdock.model.ids import ConnectionId, CorrelationId, Instant, Json, JsonObject, StoreId
+from crossdock.model.ids import ConnectionId, CorrelationId, Instant, Json, StoreId
 from crossdock.observe.lines import Lines
 from crossdock.stores.authority import nothing_here
 from crossdock.stores.port import Change, Registry, Write
@@ -31,13 +31,10 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """A connection as it would be in force: what a trial needs."""
+    """A connection whose revision in force is to be tried."""
 
     connection: Connection
     contract: Contract
-    config: JsonObject
-    credentials: tuple[Credential, ...]
-    keys: StoreKeys
 
 
 class Trials(Protocol):

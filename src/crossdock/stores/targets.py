@@ -81,24 +81,23 @@ def _refused(where: str, why: str) -> Invalid:
     return Invalid("CD3009", f"This URL may not be called: {why}.", where=where, remedy="Give another URL.")
 
 
-def target_of(destination: Destination, config: JsonObject, hosts: Hosts) -> Target | None:
+def target_of(contract: Contract, destination: Destination, config: JsonObject, hosts: Hosts) -> Target | None:
     """Where `destination` leads; None where the operator or the store has not said so yet. Invalid (CD3009) for a
     store's URL that may not be called."""
     if destination.store_url:
         url = config.get(destination.store_url)
         where = f"/config/{destination.store_url}"
         return url_target(url, where, hosts, destination.methods) if isinstance(url, str) and url else None
-    scheme = SMTP if "SMTP" in destination.methods or (destination.operator and not destination.methods) else "https"
-    if destination.operator:
-        host, _, port = hosts.operator.get(destination.operator, "").partition(":")
-    else:
-        host, port = destination.live if hosts.environment is Environment.PRODUCTION else destination.sandbox, ""
+    mails = {route.mail.to_destination for route in contract.routes if route.mail is not None}
+    scheme = SMTP if destination.name in mails else "https"
+    host, _, port = _named(destination, hosts).partition(":")
     if not host:
         return None
-    number = int(port) if port else destination.port or PORTS[scheme]
-    mapped = hosts.mapped.get(host)
-    # A mapped host is a stand-in on this machine: it has no certificate of the real one.
+    number = int(port) if port.isdigit() else destination.port or PORTS[scheme]
+    listed = (host, number) if f"{host}:{number}" in hosts.loopback else None
+    mapped = hosts.mapped.get(host, listed)
     return Target(
+        # A stand-in on this machine has no certificate of the real one.
         "http" if mapped is not None and scheme == "https" else scheme,
         host,
         number,
@@ -108,12 +107,18 @@ def target_of(destination: Destination, config: JsonObject, hosts: Hosts) -> Tar
     )
 
 
+def _named(destination: Destination, hosts: Hosts) -> str:
+    if destination.operator:
+        return hosts.operator.get(destination.operator, "")
+    return destination.live if hosts.environment is Environment.PRODUCTION else destination.sandbox
+
+
 def targets_of(contract: Contract, config: JsonObject, hosts: Hosts) -> dict[str, Target]:
     """Every destination that leads somewhere. A store's URL that may not be called leads nowhere."""
     found: dict[str, Target] = {}
     for destination in contract.destinations:
         try:
-            target = target_of(destination, config, hosts)
+            target = target_of(contract, destination, config, hosts)
         except Invalid:
             continue
         if target is not None:
@@ -125,7 +130,7 @@ def destinations_need(contract: Contract, config: JsonObject, hosts: Hosts) -> N
     troubles = []
     for destination in contract.destinations:
         try:
-            if target_of(destination, config, hosts) is None:
+            if target_of(contract, destination, config, hosts) is None:
                 what = f"the operator has not set {destination.operator}" if destination.operator else "it has no host"
                 troubles.append(f"{destination.name}: {what}")
         except Invalid as error:

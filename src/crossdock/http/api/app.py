@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from crossdock import __version__
 from crossdock.http.api import audit, connections, credentials, doctor, events, integrations, lanes, stores, tokens
 from crossdock.http.api.faults import handle_faults
 from crossdock.http.api.gate import Gate
@@ -17,7 +16,7 @@ NOUNS = (stores, integrations, connections, credentials, lanes, events, tokens, 
 
 def build_api(parts: Parts, lines: Lines) -> FastAPI:
     """An ASGI app of every operation under /v1, with /openapi.json and /docs."""
-    app = FastAPI(title="Crossdock", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Crossdock", version=parts.version, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.parts = parts
     for noun in NOUNS:
         app.include_router(noun.router, prefix="/v1")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from crossdock.http.api.asked import After, Ask, Asked, ConnectionPath, Limit, RoutePath, Shown, StorePath, doing
+from crossdock.http.api.asked import After, Asked, ConnectionPath, Limit, RoutePath, Shown, StorePath, doing
 from crossdock.model.attempt import Attempt
-from crossdock.model.ids import ConnectionId, LaneId, Position, RouteName, StoreId
+from crossdock.model.ids import LaneId, Position
 from crossdock.model.lane import Held, HeldState, Ledger
 from crossdock.stores.authority import Action, nothing_here
 
@@ -127,12 +127,15 @@ def attempt_shown(attempt: Attempt) -> AttemptShown:
     )
 
 
-async def lane_of(asked: Ask, store: StoreId, connection: ConnectionId, route: RouteName) -> LaneId:
+async def lane_of(asked: Asked, store: StorePath, connection: ConnectionPath, route: RoutePath) -> LaneId:
     """NotFound (CD3004) for a connection that is not the store's, or a route that its contract has not."""
     standing = await asked.parts.desk.connections.read(store, connection)
     if standing.contract.route(route) is None:
         raise nothing_here()
     return LaneId(store, connection, route)
+
+
+LaneAsked = Annotated[LaneId, Depends(lane_of)]
 
 
 @router.get("/lanes", **doing(Action.LANE_READ))
@@ -145,15 +148,12 @@ async def list_lanes(asked: Asked, store: StorePath) -> LanePage:
 @router.get(ROUTE + "/held", **doing(Action.LANE_READ))
 async def list_held(
     asked: Asked,
-    store: StorePath,
-    connection: ConnectionPath,
-    route: RoutePath,
+    lane: LaneAsked,
     state: Annotated[HeldState | None, Query()] = None,
     after: After = 0,
     limit: Limit = 100,
 ) -> HeldPage:
     """What is retrying, waiting or parked, by position."""
-    lane = await lane_of(asked, store, connection, route)
     found = await asked.parts.engine.lanes.held(lane, state, Position(after), limit)
     items = [
         HeldItem(
@@ -170,14 +170,11 @@ async def list_held(
 @router.get(ROUTE + "/attempts", **doing(Action.LANE_READ))
 async def list_attempts(
     asked: Asked,
-    store: StorePath,
-    connection: ConnectionPath,
-    route: RoutePath,
+    lane: LaneAsked,
     position: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     limit: Limit = 100,
 ) -> AttemptPage:
     """What the far end said, the newest first; of one position, or of the lane."""
-    lane = await lane_of(asked, store, connection, route)
     wanted = None if position is None else Position(position)
     return AttemptPage(
         items=[attempt_shown(one) for one in await asked.parts.engine.lanes.attempts(lane, limit, wanted)]

@@ -25,6 +25,7 @@ class Parts:
     catalogue: Catalogue
     environment: Environment
     address: str
+    version: str
     clock: Callable[[], Instant]
     new_correlation: Callable[[], CorrelationId]
     findings: Callable[[], tuple[Finding, ...]]

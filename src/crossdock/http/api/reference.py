@@ -75,7 +75,7 @@ def hot_paths() -> dict[str, Any]:
     publish = _ingest(
         [STORE_PARAMETER],
         "Publish Events",
-        "CloudEvents 1.0, structured, binary or batch. 202 after the commit; the same id again is answered as the first.",
+        "CloudEvents 1.0, structured, binary or batch. 202 after the commit; the same id again gets the first's answer.",
         "publish_events",
     )
     publish[ACTION] = "event.publish"
@@ -124,7 +124,8 @@ def document_of(app: FastAPI) -> dict[str, Any]:
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
-h1{font-size:1.6rem}h2{margin-top:2.5rem;font-size:1.2rem;border-bottom:1px solid #ccc}h3{font-size:1rem;margin:1.5rem 0 0}
+h1{font-size:1.6rem}h2{margin-top:2.5rem;font-size:1.2rem;border-bottom:1px solid #ccc}
+h3{font-size:1rem;margin:1.5rem 0 0}
 code{font-family:ui-monospace,monospace;font-size:.92em}.m{display:inline-block;min-width:4.5rem;font-weight:700}
 p{margin:.3rem 0}table{border-collapse:collapse;margin:.4rem 0}td{padding:.1rem 1rem .1rem 0;vertical-align:top}
 nav a{margin-right:1rem}small{color:#555}

@@ -1,0 +1,101 @@
+"""One process, one port: uvicorn in front of the App, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Generator
+
+import uvicorn
+import uvloop
+
+from crossdock.http.deadlines import Guards, guarded
+from crossdock.model.errors import Invalid
+from crossdock.settings import Settings
+from crossdock.wiring import App, address_of, build
+
+BACKLOG = 2_048
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Listener(uvicorn.Server):
+    """uvicorn without its own hold on signals: it would end the process before the journal is closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def listening(settings: Settings) -> socket.socket:
+    """The one port; Invalid (CD7006) if it cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        sock.close()
+        raise Invalid(
+            "CD7006",
+            f"It cannot listen on {settings.host}:{settings.port}: {error.strerror}.",
+            where="CROSSDOCK_PORT",
+            remedy="Stop what listens there, or set another port.",
+        ) from None
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+async def run(settings: Settings, say: Callable[[str], None], stop: asyncio.Event) -> None:
+    """Serves until `stop`; then drains: no new requests, what is in flight ends, the journal is closed."""
+    sock = listening(settings)
+    try:
+        app = build(settings.model_copy(update={"port": sock.getsockname()[1]}))
+        await app.start()
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        await _serve(app, sock, say, stop)
+    finally:
+        await app.close()
+
+
+async def _serve(app: App, sock: socket.socket, say: Callable[[str], None], stop: asyncio.Event) -> None:
+    settings = app.ground.settings
+    config = uvicorn.Config(
+        app.asgi,
+        http=guarded(Guards()),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    server = Listener(config)
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(server.serve(sockets=[sock]))
+        say(f"Crossdock serves on {address_of(settings)}  (reference: {address_of(settings)}/docs)")
+        stopping = group.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        app.health.serving = False
+        server.should_exit = True
+        stopping.cancel()
+
+
+def serve(settings: Settings, say: Callable[[str], None]) -> None:
+    """Until SIGTERM or SIGINT."""
+
+    async def until_told() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for one in SIGNALS:
+            loop.add_signal_handler(one, stop.set)
+        await run(settings, say, stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_told())
