@@ -4,7 +4,9 @@ a CloudEvents `time`."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import random
 import re
 import sys
 import time
@@ -22,6 +24,11 @@ class Receiver(asyncio.Protocol):
     delays_ms: list[float] = []
     first = 0.0
     last = 0.0
+    bodies: dict[bytes, bytes] = {}
+    differing = 0
+    ack_losses = 0
+    ack_loss = 0.0
+    dice = random.Random(7)
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -55,8 +62,14 @@ class Receiver(asyncio.Protocol):
         if mark >= 0:
             name = head[mark + 11 :].split(b"\r\n", 1)[0].strip()
             kind.ids[name] = kind.ids.get(name, 0) + 1
+            digest = hashlib.sha256(body).digest()
+            kind.differing += kind.bodies.setdefault(name, digest) != digest
         if found := TIME.search(body):
             kind.delays_ms.append((now - datetime.fromisoformat(found[1].decode()).timestamp()) * 1000)
+        if kind.ack_loss and kind.dice.random() < kind.ack_loss:
+            kind.ack_losses += 1
+            self._transport.abort()
+            return
         self._transport.write(ANSWER)
 
     def _told(self, *, reset: bool) -> bytes:
@@ -67,6 +80,8 @@ class Receiver(asyncio.Protocol):
                 "distinct": len(kind.ids),
                 "seconds": kind.last - kind.first,
                 "delays_ms": kind.delays_ms,
+                "differing": kind.differing,
+                "ack_losses": kind.ack_losses,
             }
         ).encode()
         if reset:
@@ -82,4 +97,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    Receiver.ack_loss = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
     uvloop.run(main(int(sys.argv[1])))

@@ -82,6 +82,14 @@ class Processes:
         log = self._directory / f"{name}.log"
         raise DemoFailed(f"{name} did not start. Its last words: {log.read_text(errors='replace')[-800:]}")
 
+    def kill(self, name: str) -> None:
+        """kill -9, as a crash would."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
     def end(self, name: str) -> int:
         """SIGTERM, then wait; SIGKILL after END_SECONDS_MAX. The exit code."""
         process = self._running.pop(name)

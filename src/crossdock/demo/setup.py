@@ -55,7 +55,7 @@ def set_up(client: Crossdock, secrets: Secrets, *, receiver_port: int, core_port
     )
     hook = f"http://127.0.0.1:{receiver_port}/hook"
     connect(client, NORTH, "webhook.custom", {"url": hook}, {"signing_secret": secrets.webhook})
-    connect(client, NORTH, "notify.email", {"from_address": "shop@north.example"}, {})
+    connect(client, NORTH, "notify.email", {"from_address": "shop@north.example", "shop_name": "North Harbour"}, {})
     shopify = connect(client, NORTH, "orders.shopify", {}, {"client_secret": secrets.shopify})
     connect(client, SOUTH, "analytics.http-batch", {}, {"api_key": secrets.analytics})
     till = connect(client, SOUTH, "orders.generic", {}, {"signing_secret": secrets.till})

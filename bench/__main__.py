@@ -1,0 +1,125 @@
+"""`make bench`: durable accepts a second and deliveries a second, each beside a baseline of the same run.
+
+Accepting:   signed webhooks over 64 keep-alive connections, each answered after its commit. Baseline: the same server
+             with an app that reads the body and answers 202, without a journal.
+Delivering:  events that wait in the journal are posted, signed, to a receiver of another process. Baseline: a bare loop
+             that posts the same number of bodies with the same client, without lanes.
+Both p99 of accepting are what the load generator saw. The p99 of delivering is from the sale to the receipt, at a third
+of the measured rate. Load generator, receiver and Crossdock share the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench import load
+from bench.posting import post_all
+from bench.stage import SECRET, STORE, Stage, connect, hook, order, placed, say, stage
+from crossdock.demo.processes import Processes, free_ports, get
+
+CONNECTIONS = 64
+SECONDS = 6.0
+WAITING = 20_000
+
+
+def signed(port: int, connection: str) -> Iterator[bytes]:
+    """Requests as a till sends them, each another order, signed as orders.generic asks."""
+    for number in itertools.count():
+        body = json.dumps(order(number)).encode()
+        moment = str(int(time.time()))
+        digest = hmac.digest(SECRET.encode(), moment.encode() + b"." + body, hashlib.sha256).hex()
+        headers = {"content-type": "application/json", "x-signature": digest, "x-timestamp": moment}
+        yield load.post(port, f"/in/{connection}", body, headers)
+
+
+def shown(name: str, tally: load.Tally) -> None:
+    wrong = {status: count for status, count in tally.statuses.items() if status not in (200, 202)}
+    say(
+        f"  {name:<34}{tally.per_second:>9,.0f}/s   p50 {tally.percentile_ms(0.5):6.1f} ms"
+        f"   p99 {tally.percentile_ms(0.99):6.1f} ms" + (f"   others {wrong}" if wrong else "")
+    )
+
+
+def accepting(directory: Path) -> None:
+    say("Durable accepts (signed webhooks, one event each)")
+    with Processes(directory) as processes:
+        (port,) = free_ports(1)
+        processes.start("bare", ["-m", "bench.bare", str(port)], ready="ready")
+        requests = signed(port, "con_00000000000000000000000000")
+        bare = uvloop.run(load.run(port, requests, connections=CONNECTIONS, seconds=SECONDS))
+    with stage() as one:
+        till = connect(one, "orders.generic", {}, {"signing_secret": SECRET})
+        requests = signed(one.port, till)
+        full = uvloop.run(load.run(one.port, requests, connections=CONNECTIONS, seconds=SECONDS))
+        kept = next(lane for lane in one.client.lanes(STORE)["items"] if lane["connection"] == till)["accepted"]
+    shown("baseline: no checks, no journal", bare)
+    shown("accepted after the commit", full)
+    say(f"  in the journal {kept:,}, answered 202 {full.statuses.get(202, 0):,}")
+    say(f"  ratio to the baseline {full.per_second / bare.per_second:.2f}\n")
+
+
+def fill(one: Stage, count: int, start: int) -> None:
+    for first in range(start, start + count, 1_000):
+        one.client.publish(STORE, [placed(number) for number in range(first, min(first + 1_000, start + count))])
+
+
+def received(one: Stage, count: int, seconds_max: float) -> dict[str, Any]:
+    until = time.monotonic() + seconds_max
+    while True:
+        seen: dict[str, Any] = get(one.receiver, "/")
+        if seen["distinct"] >= count or time.monotonic() > until:
+            return seen
+        time.sleep(0.2)
+
+
+def delivering() -> None:
+    say(f"Deliveries (signed webhooks, {WAITING:,} waiting)")
+    with stage() as one:
+        bare = uvloop.run(post_all(one.receiver, WAITING, CONNECTIONS))
+        get(one.receiver, "/reset")
+        connection = hook(one)
+        one.client.pause(STORE, connection)
+        fill(one, WAITING, 0)
+        one.client.resume(STORE, connection)
+        seen = received(one, WAITING, 120)
+        rate = seen["count"] / seen["seconds"]
+        get(one.receiver, "/reset")
+        steady(one, rate / 3)
+        delays = sorted(get(one.receiver, "/")["delays_ms"])
+    say(f"  {'baseline: a bare loop':<34}{bare:>9,.0f}/s")
+    say(f"  {'delivered along a lane':<34}{rate:>9,.0f}/s   received {seen['distinct']:,} of {WAITING:,}")
+    say(f"  ratio to the baseline {rate / bare:.2f}")
+    middle, high = delays[len(delays) // 2], delays[int(len(delays) * 0.99)]
+    say(f"  sale to receipt at {rate / 3:,.0f}/s: p50 {middle:.1f} ms   p99 {high:.1f} ms\n")
+
+
+def steady(one: Stage, rate: float) -> None:
+    """Ten portions a second for five seconds."""
+    number = WAITING
+    portion = max(1, int(rate / 10))
+    for _ in range(50):
+        start = time.monotonic()
+        one.client.publish(STORE, [placed(number + step) for step in range(portion)])
+        number += portion
+        time.sleep(max(0.0, 0.1 - (time.monotonic() - start)))
+    received(one, number - WAITING, 30)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        accepting(Path(directory))
+    delivering()
+
+
+if __name__ == "__main__":
+    main()

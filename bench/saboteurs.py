@@ -1,0 +1,74 @@
+"""Planted faults: `python -m bench.saboteurs NAME serve ...` serves Crossdock with one of them in it.
+
+Each must turn its promise red. Nothing of this is part of the package.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import apsw
+
+from crossdock.cli.main import main
+from crossdock.drivers import webhook
+from crossdock.engines.sqlite.writer import Outcome, Unit, Writer
+from crossdock.ingest import accept
+from crossdock.ingest.sealing import Packed, Packer
+from crossdock.journal.port import Journal
+from crossdock.model.entry import Appended, Duplicate
+
+
+def ack_before_commit() -> None:
+    """Answers first and commits a moment later."""
+
+    def write(self: Any, units: Sequence[Unit]) -> list[Outcome]:
+        appends, others = [one for one in units if one.work is None], [one for one in units if one.work is not None]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = self._together(appends) + [self._alone(unit) for unit in others]
+            self._loop.call_soon_threadsafe(self._answer, outcomes)
+            time.sleep(0.05)
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            raise SystemExit(str(error)) from error
+        return []
+
+    Writer._write = write  # type: ignore[method-assign]
+
+
+def new_id_per_attempt() -> None:
+    """Every try carries an id of its own."""
+    webhook.message_id = lambda parcel: f"{parcel.event_id}-{secrets.token_hex(4)}"
+
+
+def select_then_insert() -> None:
+    """Looks whether the event is there, and inserts if not, in two steps."""
+
+    async def keep(journal: Journal, packer: Packer, packed: list[Packed]) -> list[Appended]:
+        answers: list[Appended] = []
+        for one in packed:
+            found = await journal.find(one.draft.store, one.draft.event_id)
+            if found:
+                answers.append(Duplicate(found[0].position, found[0].event_id, found[0].correlation_id))
+                continue
+            draft = replace(one.draft, dedupe_key=one.draft.dedupe_key + secrets.token_hex(4), personal=None)
+            answers += await journal.append([replace(draft, subject_ref=None, subject_key=None)])
+        return answers
+
+    accept.keep = keep
+
+
+SABOTEURS: dict[str, Callable[[], None]] = {
+    "ack-before-commit": ack_before_commit,
+    "new-id-per-attempt": new_id_per_attempt,
+    "select-then-insert": select_then_insert,
+}
+
+if __name__ == "__main__":
+    SABOTEURS[sys.argv.pop(1)]()
+    main()
