@@ -91,4 +91,10 @@ async def local_egress(*ports: int, **policy: object) -> AsyncIterator[Egress]:
         yield egress
     finally:
         await egress.close()
+        await turns()
+
+
+async def turns() -> None:
+    """Lets the loop go round until closes on loopback have arrived."""
+    for _ in range(30):
         await asyncio.sleep(0)

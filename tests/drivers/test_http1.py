@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 
 import pytest
-from loopback import local_egress, request, serving, target
+from loopback import local_egress, request, serving, target, turns
 
 from crossdock.drivers.egress import EgressFailure, HttpAnswer
 from crossdock.drivers.pool import CONNECTION_SECONDS_MAX, IDLE_SECONDS_MAX, Pool
@@ -69,6 +69,8 @@ async def test_connection_close_is_obeyed() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2x\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
@@ -107,8 +109,7 @@ async def test_bytes_before_a_request_drop_the_connection() -> None:
     async with serving(twice, OK) as receiver, local_egress(receiver.port) as egress:
         await egress.request(request(target(receiver.port)))
         pushed.set()
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await turns()
         second = await egress.request(request(target(receiver.port)))
     assert isinstance(second, HttpAnswer)
     assert second.status == 200
@@ -215,7 +216,7 @@ async def test_a_connection_closed_between_requests_is_not_written_to() -> None:
         for _ in range(3):
             one = await egress.request(request(target(receiver.port)))
             assert isinstance(one, HttpAnswer)
-            await asyncio.sleep(0.01)  # the close is on its way through the kernel
+            await turns()
     assert receiver.connections == len(receiver.requests) == 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -163,6 +164,13 @@ def test_a_refused_batch_holds_for_every_item() -> None:
 )  # fmt: skip
 def test_what_a_status_means(status: int, kind: AnswerKind) -> None:
     assert kind_of(status, RULE) is kind
+
+
+def test_the_contracts_own_lists_come_first() -> None:
+    rule = replace(RULE, permanent=frozenset({401, 410, 503}), auth=frozenset({401, 407}))
+    kinds = {status: kind_of(status, rule) for status in (401, 403, 407, 410, 503)}
+    rejected, unauthorised = AnswerKind.REJECTED, AnswerKind.UNAUTHORISED
+    assert kinds == {401: rejected, 403: rejected, 407: unauthorised, 410: rejected, 503: rejected}
 
 
 @given(st.integers(100, 599), st.text(max_size=40), st.integers(0, 2**42))

@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import AuthResult
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import local_egress
+from loopback import local_egress, turns
 from samples import NOW, RULE, parcel, way
 
 from crossdock.credentials.secret import Secret
@@ -59,7 +59,7 @@ async def mailbox(box: Box, **options: Any) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        await asyncio.sleep(0.01)
+        await turns()
 
 
 async def send(port: int, one: Way, *parcels: Any) -> Answer:
@@ -146,7 +146,7 @@ async def test_a_closed_port_a_rude_server_and_a_silent_one() -> None:
         object.__setattr__(one.route.delivery, "timeout_ms", 100)
         seen.append((await send(port, one)).kind)
         server.close()
-        await asyncio.sleep(0.01)
+        await turns()
     seen.append((await send(port, one)).kind)
     assert seen == [AnswerKind.UNREACHABLE, AnswerKind.TIMEOUT, AnswerKind.UNREACHABLE]
 
@@ -165,6 +165,12 @@ def test_an_address_that_is_not_one_plain_address_is_unrenderable(address: str) 
     else:
         assert isinstance(letter, Answer)
         assert letter.kind is AnswerKind.UNRENDERABLE
+
+
+def test_line_ends_in_a_subject_become_spaces() -> None:
+    letter = render(mail_way(1), parcel(data={**DATA, "order_id": "10\r\n01"}))
+    assert isinstance(letter, Letter)
+    assert letter.message["Subject"] == "Order 10 01 placed"
 
 
 @given(st.text(max_size=80), st.text(max_size=80))

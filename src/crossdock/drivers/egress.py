@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from crossdock.drivers.addresses import host_name, public
 from crossdock.drivers.http1 import Broken, HttpConnection, RawAnswer
 from crossdock.drivers.pool import IDLE_SECONDS_MAX, Pool
-from crossdock.drivers.resolve import Resolver, system_resolver
+from crossdock.drivers.resolver import Resolver, system_resolver
 from crossdock.model.attempt import AnswerKind
 from crossdock.model.contract import Environment
 from crossdock.model.errors import Invalid

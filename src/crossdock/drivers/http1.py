@@ -193,7 +193,7 @@ class HttpConnection(asyncio.Protocol):
             return  # trailers, or what follows the answer
         key = name.decode("latin-1").lower()
         if key in FRAMING_HEADERS and FRAMING_HEADERS & self._headers.keys():
-            self._refused = True
+            self._refused = True  # llhttp refuses most of these by itself; this does not hang on its leniency
         self._headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
