@@ -52,7 +52,7 @@ async def run(settings: Settings, say: Callable[[str], None], stop: asyncio.Even
     """Serves until `stop`; then drains: no new requests, what is in flight ends, the journal is closed."""
     sock = listening(settings)
     try:
-        app = build(settings.model_copy(update={"port": sock.getsockname()[1]}))
+        app = await build(settings.model_copy(update={"port": sock.getsockname()[1]}))
         await app.start()
     except BaseException:
         sock.close()

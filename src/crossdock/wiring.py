@@ -89,21 +89,6 @@ class Ground:
     egress: Egress
     root_id: str
 
-    async def open(self) -> None:
-        """Starts the engine; Invalid (CD7005) if its stores were sealed under another root key."""
-        await self.engine.start()
-        for store in await self.engine.registry.stores(limit=1):
-            try:
-                self.office.vault.open(store)
-            except SealBroken:
-                await self.engine.close()
-                raise Invalid(
-                    "CD7005",
-                    "The root key is not the one that this database was sealed under.",
-                    where=str(self.settings.database_path),
-                    remedy="Give the root key that it was made with; another opens nothing in it.",
-                ) from None
-
     async def close(self) -> None:
         await self.egress.close()
         await self.engine.close()
@@ -126,8 +111,9 @@ class Ground:
         )
 
 
-def lay_ground(settings: Settings, lines: Lines) -> Ground:
-    """Reads the root key and the catalogue; opens nothing yet."""
+async def open_ground(settings: Settings, lines: Lines) -> Ground:
+    """Reads the root key and the catalogue, and starts the engine. Raises what makes serving unsafe; then nothing is
+    left open. Invalid (CD7005) if the stores were sealed under another root key."""
     root = root_key_of(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     catalogue = Catalogue.shipped() if settings.contracts_dir is None else Catalogue.read(settings.contracts_dir)
@@ -138,13 +124,32 @@ def lay_ground(settings: Settings, lines: Lines) -> Ground:
         settings.operator_hosts,
         catalogue.live_hosts(),
     )
-    engine = SqliteEngine(settings.database_path, clock)
     vault = Vault(root, os.urandom)
+    engine = SqliteEngine(settings.database_path, clock)
+    await engine.start()
+    try:
+        await _check_root(engine, vault, settings)
+    except CrossdockError:
+        await engine.close()
+        raise
     office = Office(engine.registry, catalogue, vault, hosts, clock, os.urandom, lines)
     directory = Directory(engine.registry, catalogue, vault, hosts, clock)
     egress = Egress(policy_of(settings, hosts))
     desk = build_desk(office, DriverTrials(directory, egress, clock), engine.journal, engine.lanes)
     return Ground(settings, engine, office, desk, directory, egress, root.id)
+
+
+async def _check_root(engine: Engine, vault: Vault, settings: Settings) -> None:
+    for store in await engine.registry.stores(limit=1):
+        try:
+            vault.open(store)
+        except SealBroken:
+            raise Invalid(
+                "CD7005",
+                "The root key is not the one that this database was sealed under.",
+                where=str(settings.database_path),
+                remedy="Give the root key that it was made with; another opens nothing in it.",
+            ) from None
 
 
 def policy_of(settings: Settings, hosts: Hosts) -> EgressPolicy:
@@ -161,8 +166,7 @@ def policy_of(settings: Settings, hosts: Hosts) -> EgressPolicy:
 @asynccontextmanager
 async def offline(settings: Settings) -> AsyncIterator[Ground]:
     """The control plane without a server, for the command line. No server may run on the same database."""
-    ground = lay_ground(settings, Lines())
-    await ground.open()
+    ground = await open_ground(settings, Lines())
     try:
         yield ground
     finally:
@@ -197,7 +201,7 @@ class DeliveryPauser:
 
 
 class App:
-    """The whole process but its listener: `start`, then serve `asgi`, then `drain` and `close`."""
+    """The whole process but its listener: `start`, serve `asgi`, `drain`, `close`."""
 
     def __init__(self, ground: Ground, lines: Lines, metrics: Metrics, writer: LineWriter) -> None:
         self.ground = ground
@@ -211,8 +215,7 @@ class App:
         self.asgi: Application = self._asgi()
 
     async def start(self) -> None:
-        """Opens the engine and takes up the lanes. Raises what makes serving unsafe; then nothing runs."""
-        await self.ground.open()
+        """Takes up the lanes; from now on it is ready."""
         self.ground.engine.journal.on_news(self.deliverer.wake)
         self.ground.engine.registry.on_change(self.deliverer.changed)
         self._work = asyncio.create_task(self._run(), name="crossdock work")
@@ -327,8 +330,8 @@ def address_of(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def build(settings: Settings) -> App:
-    """The process, put together. Raises Invalid for settings, keys or contracts that it cannot serve with."""
+async def build(settings: Settings) -> App:
+    """The process, put together over a started engine. Raises what it cannot serve with; then nothing is left open."""
     writer, metrics = LineWriter(settings.log_format, clock), Metrics()
     lines = Lines(writer, metrics)
-    return App(lay_ground(settings, lines), lines, metrics, writer)
+    return App(await open_ground(settings, lines), lines, metrics, writer)
