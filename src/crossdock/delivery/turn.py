@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from crossdock.delivery.opening import Opened, open_all
 from crossdock.delivery.schedule import Bounds, Facts, Plan, Scene, Send, plan, skipped
-from crossdock.delivery.sending import Sending, Trip
+from crossdock.delivery.sending import Gear, Sending, Trip
 from crossdock.delivery.tally import empty, tally
 from crossdock.journal.books import due_at
 from crossdock.journal.port import LaneRead, LaneWish
@@ -70,7 +70,7 @@ class Turn:
             change = tally(
                 read.lane, made, sending.held, sending.tried, tuple(sending.attempts), self.trip.gear.clock()
             )
-            settled = await self._settle(change)
+            settled = await settle(self.trip.gear, change)
         if not settled:
             return TurnEnd(sends=sending.calls, more=True, pause=sending.pause, stale=True)
         end = self._end(read, change)
@@ -120,30 +120,6 @@ class Turn:
         collapse = self.trip.way.route.collapse is Collapse.LATEST_PER_KEY
         return plan(scene, facts, Bounds(allowance.sends, LANE_HELD_MAX, collapse), now)
 
-    async def _settle(self, change: LaneChange) -> bool:
-        if empty(change):
-            return True
-        lane, lines = change.lane, self.trip.gear.lines
-        (settled,) = await self.trip.gear.lanes.settle([change])
-        if not settled:
-            lines.write("delivery.stale", store=lane.store, connection=lane.connection, route=lane.route)
-            return False
-        parked = sum(row.state is HeldState.PARKED for row in change.hold)
-        lines.write(
-            "delivery.settled",
-            store=lane.store,
-            connection=lane.connection,
-            route=lane.route,
-            delivered=change.counts.delivered,
-            superseded=change.counts.superseded,
-            filtered=change.counts.filtered,
-            expired=change.counts.expired,
-            held=len(change.hold) - parked,
-            parked=parked,
-            cursor=change.cursor_to,
-        )
-        return True
-
     def _end(self, read: LaneRead, change: LaneChange) -> TurnEnd:
         """What comes next for the lane as it stands after the change."""
         now = self.trip.gear.clock()
@@ -163,6 +139,32 @@ class Turn:
             # Nothing moved, so nothing will at once: the bounds of this turn were in the way.
             return TurnEnd(more=False, next_at=_sooner(next_at, Instant(now + POLL_MS)))
         return TurnEnd(more=more, next_at=next_at)
+
+
+async def settle(gear: Gear, change: LaneChange) -> bool:
+    """Settles a change and says so in one line; False if the lane had moved meanwhile, and nothing was settled."""
+    if empty(change):
+        return True
+    lane = change.lane
+    (settled,) = await gear.lanes.settle([change])
+    if not settled:
+        gear.lines.write("delivery.stale", store=lane.store, connection=lane.connection, route=lane.route)
+        return False
+    parked = sum(row.state is HeldState.PARKED for row in change.hold)
+    gear.lines.write(
+        "delivery.settled",
+        store=lane.store,
+        connection=lane.connection,
+        route=lane.route,
+        delivered=change.counts.delivered,
+        superseded=change.counts.superseded,
+        filtered=change.counts.filtered,
+        expired=change.counts.expired,
+        held=len(change.hold) - parked,
+        parked=parked,
+        cursor=change.cursor_to,
+    )
+    return True
 
 
 def _filling(allowance: Allowance, waiting: int, batch: Batch, now: Instant) -> bool:

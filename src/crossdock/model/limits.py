@@ -80,3 +80,6 @@ ADDRESS_PER_SECOND_MAX = 10_000  # a provider sends the webhooks of all its shop
 STORE_PER_SECOND_MAX = 10_000  # half the listener: a second store always finds room
 FAILURES_PER_PATH_PER_MINUTE_MAX = 60  # of one address at one path: a wrong secret is seen, a guess goes nowhere
 FAILURES_PER_ADDRESS_PER_MINUTE_MAX = 600  # one address may carry many senders: ten wrong paths do not stop the rest
+REPLAY_EVENTS_MAX = LANE_HELD_MAX  # each becomes a held row: one replay can fill a lane, not overrun it
+REPLAY_PER_SECOND = 50  # how fast replayed entries come due, beside what is new
+SETTLE_TRIES_MAX = 5  # of a mark on an inbox whose lane keeps moving
