@@ -195,8 +195,8 @@ def ledger_from(row: tuple[Any, ...]) -> Ledger:
 
 
 def held_of(row: tuple[Any, ...]) -> Held:
-    position, state, *rest, replay = row
-    return Held(position, HeldState(state), *rest, bool(replay))
+    position, state, not_before, attempts, key, reason, held_at, replay = row
+    return Held(position, HeldState(state), not_before, attempts, key, reason, held_at, bool(replay))
 
 
 def attempt_row(lane: LaneId, seq: int, attempt: Attempt) -> Row:

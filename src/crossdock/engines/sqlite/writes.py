@@ -102,9 +102,7 @@ def write_object(connection: apsw.Connection, write: Connected) -> None:
             if not ran(connection, "add_connection", connection_row(one)):
                 raise moved(f"The connection {one.id}")
         case MoveConnection(one, expected):
-            check_version("connection", one.version, expected)
-            if not ran(connection, "move_connection", (*connection_row(one), expected)):
-                raise moved(f"The connection {one.id}")
+            move_connection(connection, one, expected)
         case AddRevision():
             add_revision(connection, write)
         case PutCredential():
@@ -112,6 +110,12 @@ def write_object(connection: apsw.Connection, write: Connected) -> None:
         case DropCredential(store, connection_id, name):
             if not ran(connection, "drop_credential", (store, connection_id, name)):
                 raise moved(f"The credential {name} of {connection_id}")
+
+
+def move_connection(connection: apsw.Connection, one: Connection, expected: int) -> None:
+    check_version("connection", one.version, expected)
+    if not ran(connection, "move_connection", (*connection_row(one), expected)):
+        raise moved(f"The connection {one.id}")
 
 
 def add_store(connection: apsw.Connection, store: Store) -> None:
