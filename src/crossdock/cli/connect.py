@@ -58,7 +58,7 @@ def show(seat: Seat, store: Store, connection: Connection) -> Shown:
     with seat.client() as crossdock:
         found = crossdock.connection(store, connection)
     shown = {**found, "config": json.dumps(found["config"], ensure_ascii=False)} if "config" in found else found
-    return Shown(found, details({**shown, "created_at": moment("created_at")(shown)}).parts)
+    return Shown(found, details(shown).parts)
 
 
 @command(app, "needs")

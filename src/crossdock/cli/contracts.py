@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Shown, details, table
 from crossdock.contracts.catalogue import Catalogue
+from crossdock.contracts.lint import lint_path
 from crossdock.model.contract import Contract, Route
 from crossdock.model.errors import NotFound
 
@@ -81,3 +83,18 @@ def route_shown(route: Route) -> dict[str, Any]:
         "driver": route.driver,
         "fields": [rule.pointer for rule in route.fields],
     }
+
+
+@command(app, "lint", server=False, epilog="Example: crossdock contracts lint contracts/acme")
+def lint(
+    seat: Seat,
+    places: Annotated[
+        list[Path], typer.Argument(help="Contract files, their folders, or a folder of many.", metavar="PATH...")
+    ],
+) -> Shown:
+    """Check contracts against every rule. The exit code is 1 when something was found."""
+    findings = [finding for place in places for finding in lint_path(place)]
+    data = [{**asdict(finding), "where": finding.where} for finding in findings]
+    text = [str(finding) for finding in findings]
+    verdict = f"{len(findings)} found. crossdock explain CODE says more." if findings else "Nothing was found."
+    return Shown({"findings": data, "ok": not findings}, (*text, verdict), failed=bool(findings))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from crossdock.cli.offline import opened
+from crossdock.cli.offline import examined
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Shown, table
-from crossdock.http.api.doctor import DoctorShown, shown
-from crossdock.http.api.lanes import ledger_shown
-from crossdock.model.errors import NotFound
-from crossdock.observe.health import examine
-from crossdock.settings import Settings, read_settings
 
 app = subcommands("Check the engine, the settings and every ledger.")
 
@@ -36,7 +31,7 @@ def doctor(
     findings = table(
         answer,
         answer["findings"],
-        {"": lambda row: "ok" if row["ok"] else "BAD", "Code": "code", "What": "what", "Remedy": "remedy"},
+        {"": lambda row: "ok" if row["ok"] else "BAD", "Code": "code", "What": "what", "Remedy": _remedy},
         empty="Nothing was found.",
     )
     names = ("accepted", "replayed", "delivered", "waiting", "parked", "superseded", "filtered", "expired", "erased")
@@ -47,22 +42,5 @@ def doctor(
     return Shown(answer, (*findings.parts, "", *ledgers.parts, "", verdict), failed=not answer["well"])
 
 
-def examined(directory: Path) -> dict[str, Any]:
-    """The doctor's answer on a data directory, in the form of the API. NotFound (CD7030) where there is none."""
-    settings = read_settings(data_dir=directory)
-    if not settings.database_path.exists():
-        raise NotFound(
-            "CD7030", "There is no data here.", where=str(directory), remedy="Name the directory with --dir."
-        )
-    return asyncio.run(_examine(settings))
-
-
-async def _examine(settings: Settings) -> dict[str, Any]:
-    async with opened(settings) as engine:
-        found = await examine(engine)
-    answer = DoctorShown(
-        well=found.well,
-        findings=[shown(one) for one in found.findings],
-        ledgers=[ledger_shown(one) for one in found.ledgers],
-    )
-    return answer.model_dump(mode="json")
+def _remedy(row: Mapping[str, Any]) -> str:
+    return "" if row["ok"] else str(row["remedy"])

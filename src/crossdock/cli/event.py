@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from crossdock.cli.seat import Seat, command, read_text, subcommands
-from crossdock.cli.show import Column, Shown, details, items_of, lines, moment, table
+from crossdock.cli.show import Column, Shown, details, items_of, lines, table
 from crossdock.client.events import BATCH_EVENTS_MAX
 from crossdock.model.errors import Invalid
 
@@ -59,8 +59,7 @@ def show(
         answer = crossdock.event(store, event)
     parts: list[Any] = []
     for item in items_of(answer):
-        head = {**item, "received_at": moment("received_at")(item), "occurred_at": moment("occurred_at")(item)}
-        parts += details({name: value for name, value in head.items() if name != "lanes"}).parts
+        parts += details({name: value for name, value in item.items() if name != "lanes"}).parts
         columns: dict[str, Column] = {
             "Connection": "connection",
             "Route": "route",

@@ -23,6 +23,7 @@ from crossdock.cli.show import Shown
 from crossdock.client.problems import ClientError, InvalidEvent, Problem, Unreachable
 from crossdock.client.problems import Unavailable as ServerUnavailable
 from crossdock.client.sync import Crossdock
+from crossdock.http.problems import problem_of as problem_body
 from crossdock.model.errors import CrossdockError, Invalid, Refused, Unavailable
 
 PIPE_COLUMNS = 160
@@ -147,13 +148,12 @@ def problem_of(error: Exception) -> dict[str, Any] | None:
             body: dict[str, Any] = {"status": error.status, "code": error.code, "title": error.title}
             body |= {"detail": error.detail, "pointers": list(error.pointers), **error.extensions}
         case Refused() | Unavailable():
-            body = {"status": error.status, "code": error.code, "title": error.message, "where": error.where}
-            body |= {"remedy": error.remedy, **error.facts}
+            body = dict(problem_body(error))
         case Unreachable() | InvalidEvent():
-            code, _, title = str(error).partition(" ")
-            body = {"code": code, "title": title}
+            code, _, text = str(error).partition(" ")
+            body = {"code": code, "title": "No Answer" if code == "CD7020" else "Not Sent", "detail": text}
         case ValueError() if str(error).startswith("CD7022 "):
-            body = {"code": "CD7022", "title": str(error).removeprefix("CD7022 ")}
+            body = {"code": "CD7022", "title": "Not Sent", "detail": str(error).removeprefix("CD7022 ")}
         case _:
             return None
     return {name: value for name, value in body.items() if value not in ("", [], None)}

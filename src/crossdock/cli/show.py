@@ -63,13 +63,17 @@ NUMBERS = frozenset(
 
 def details(data: Mapping[str, Any], fields: Mapping[str, Column] | None = None) -> Shown:
     """A name and a value per line."""
-    chosen: Mapping[str, Column] = fields or {name.replace("_", " ").capitalize(): name for name in data}
+    chosen = fields or {name.replace("_", " ").capitalize(): _column(name) for name in data}
     drawn = Table.grid(padding=(0, 2))
     for heading, column in chosen.items():
         value = value_of(data, column)
         if value not in (None, "", [], {}):
             drawn.add_row(Text(heading, style="bold"), cell(value))
     return Shown(dict(data), (drawn,))
+
+
+def _column(name: str) -> Column:
+    return moment(name) if name.endswith("_at") else name
 
 
 def value_of(row: Mapping[str, Any], column: Column) -> Any:

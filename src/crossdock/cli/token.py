@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from crossdock.cli.offline import first_token
+from crossdock.cli.offline import made_token
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Column, Shown, details, items_of, lines, moment, table
 from crossdock.model.connection import Role
+from crossdock.model.ids import StoreId
 from crossdock.model.limits import TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX
+from crossdock.stores.tokens import TokenWish
 
 app = subcommands("Create, list and revoke API tokens.")
 
@@ -34,7 +36,7 @@ def create(
     """Create a token. It is shown this once."""
     made: dict[str, Any]
     if directory is not None:
-        made = first_token(directory, role=role, store=store, label=label, days=days)
+        made = made_token(directory, TokenWish(role, StoreId(store) if store else None, label, days))
     else:
         with seat.client() as crossdock:
             made = crossdock.create_token(str(role), store=store, label=label, days=days)
