@@ -15,12 +15,12 @@ from types import MappingProxyType
 
 from crossdock.contracts.events import event_schema
 from crossdock.contracts.finding import refuse
-from crossdock.contracts.read import Folder, Reading, read_folder
+from crossdock.contracts.judgement import lint_folder
+from crossdock.contracts.read import CONTRACT_FILE, Folder, Reading, read_folder
 from crossdock.model.contract import Contract, EventSchema
 from crossdock.model.errors import Conflict, Invalid
 from crossdock.model.limits import CONTRACT_BYTES_MAX
 
-CONTRACT_FILE = "contract.yaml"
 SUFFIXES = (".yaml", ".json", ".jmespath", ".md")
 Schemas = Mapping[tuple[str, int], EventSchema]
 
@@ -37,25 +37,24 @@ class Catalogue:
 
     @classmethod
     def shipped(cls) -> Catalogue:
-        """What is in the package; Invalid (CD2010) would be a fault of the package."""
-        return cls._from(resources.files("crossdock.catalogue"), {}, ())
+        """What is in the package. The rules have judged it before it was shipped."""
+        return cls._from(resources.files("crossdock.catalogue"), {}, (), judge=False)
 
     @classmethod
     def read(cls, directory: Path) -> Catalogue:
-        """The shipped contracts and those under `directory`; Conflict (CD2011) where an id@version is there twice."""
+        """The shipped contracts and those under `directory`, judged by every rule: Invalid (CD2010) with the findings.
+
+        Conflict: CD2011 an id@version is there twice, CD2012 a schema is there in two forms."""
         shipped = cls.shipped()
-        return cls._from(directory, shipped.schemas, shipped.readings)
+        return cls._from(directory, shipped.schemas, shipped.readings, judge=True)
 
     @classmethod
-    def _from(cls, root: Traversable, schemas: Schemas, readings: tuple[Reading, ...]) -> Catalogue:
-        known = dict(schemas)
-        shared = root / "schemas"
-        for file in _sorted(shared) if shared.is_dir() else ():
-            if file.name.endswith(".json"):
-                _learn(known, event_schema(f"schemas/{file.name}", _text(file)))
+    def _from(cls, root: Traversable, schemas: Schemas, readings: tuple[Reading, ...], *, judge: bool) -> Catalogue:
+        known = shared_schemas(root, schemas)
         found = {one.contract.ref: one for one in readings}
         for folder in _contract_folders(root):
             reading, findings = read_folder(folder, known)
+            findings = findings or (lint_folder(folder, known) if judge else [])
             if reading is None or findings:
                 raise refuse(findings)
             if reading.contract.ref in found:
@@ -92,6 +91,16 @@ class Catalogue:
 
 def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
+
+
+def shared_schemas(root: Traversable, known: Schemas) -> dict[tuple[str, int], EventSchema]:
+    """`known` and the event schemas in `schemas/` under `root`; Conflict (CD2012) where one is there in two forms."""
+    learnt = dict(known)
+    shared = root / "schemas"
+    for file in _sorted(shared) if shared.is_dir() else ():
+        if file.name.endswith(".json"):
+            _learn(learnt, event_schema(f"schemas/{file.name}", _text(file)))
+    return learnt
 
 
 def folder_of(directory: Traversable, name: str) -> Folder:
