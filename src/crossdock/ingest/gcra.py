@@ -33,10 +33,10 @@ class TooSoon:
 def decide(rate: Rate, meter: int, now: Instant, cost: int = 1) -> Allowed | TooSoon:
     """What the meter says of a request that costs `cost` (at most the burst is charged at once). `meter` is 0 at first.
 
-    A clock that was set back cannot silence a key for longer than a full burst."""
+    A meter further ahead than a burst can only mean that the clock was set back: it starts anew."""
     at = now * rate.limit
     full = rate.burst * rate.per_ms
-    standing = max(at, min(meter, at + full))
+    standing = meter if at < meter <= at + full else at
     after = standing + min(cost, rate.burst) * rate.per_ms
     if after - at <= full:
         return Allowed(after)
