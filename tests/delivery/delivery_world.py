@@ -18,6 +18,7 @@ from crossdock.delivery.driver import Driver, Parcel
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
 from crossdock.engines.memory.engine import MemoryEngine
+from crossdock.journal.memory import MemoryState
 from crossdock.journal.port import Lanes
 from crossdock.model.attempt import Answer, AnswerKind
 from crossdock.model.connection import AuditEntry, Connection, ConnectionState, CoreMode, Store
@@ -56,7 +57,7 @@ from crossdock.model.ids import (
 )
 from crossdock.model.limits import DAY_MS, HOUR_MS
 from crossdock.observe.lines import LINES, Lines, Value
-from crossdock.stores.port import AddConnection, AddStore, Change, OpenLane, Write
+from crossdock.stores.port import AddConnection, AddStore, Change, Engine, OpenLane, Write
 from crossdock.stores.ways import Way
 
 START = Instant(1_700_000_000_000)
@@ -133,20 +134,31 @@ class FarEnd:
 
 
 class World:
-    def __init__(self, far: Driver, route: Route = ROUTE, stores: Sequence[str] = ("one",)) -> None:
+    def __init__(
+        self,
+        far: Driver,
+        route: Route = ROUTE,
+        stores: Sequence[str] = ("one",),
+        on: Callable[[Callable[[], Instant]], Engine] = MemoryEngine,
+    ) -> None:
         self.now = START
         self.far = far
         self.route = route
         self.lines: list[tuple[str, dict[str, Value]]] = []
         self.paused: list[tuple[str, str]] = []
         self.ways: dict[LaneId, Way] = {}
-        self.engine = MemoryEngine(self.clock)
+        self.engine = on(self.clock)
         seeded = random.Random(7)
         self.vault = Vault(RootKey.from_text(base64.b64encode(seeded.randbytes(32)).decode()), seeded.randbytes)
         self.stores = {name: self._store(StoreId(name)) for name in stores}
         self.dice = random.Random(11).random
         self.numbers = itertools.count(1)
-        self.deliverer = self.new_deliverer()
+
+    @property
+    def memory(self) -> MemoryState:
+        """What the in-memory engine keeps, for a test that erases behind its back."""
+        assert isinstance(self.engine, MemoryEngine)
+        return self.engine.journal._state
 
     def clock(self) -> Instant:
         return self.now
@@ -195,6 +207,8 @@ class World:
         return LaneId(StoreId(store), ConnectionId(connection or f"con_{store}"), self.route.name)
 
     async def begin(self) -> World:
+        await self.engine.start()
+        self.deliverer = self.new_deliverer()
         for store in self.stores.values():
             await self.commit(AddStore(store))
             await self.connect(self.lane(store.id))

@@ -313,7 +313,7 @@ async def test_an_erased_person_leaves_the_rest_deliverable_or_counts_as_erased(
     await world.deliver()
     await world.publish({"sku": "b"}, email="bob@example.org")
     await world.publish({"sku": "needs-mail"}, email="cyd@example.org")
-    world.engine.journal._state.subject_keys.clear()
+    world.memory.subject_keys.clear()
     await world.deliver()
     assert [parcel.data for parcel in far.took["one"]] == [{"sku": "a", "email": "ann@example.org"}, {"sku": "b"}]
     counts = await world.count()
