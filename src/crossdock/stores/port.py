@@ -40,7 +40,8 @@ class AddConnection:
 
 @dataclass(frozen=True, slots=True)
 class MoveConnection:
-    """Replaces the connection's row; `expected` is the version that was read."""
+    """Replaces the connection's row; `expected` is the version that was read. Here as in the other writes with
+    `expected`, the new row's version must be above it (else Bug CD5006)."""
 
     connection: Connection
     expected: int
@@ -181,7 +182,9 @@ class Registry(Protocol):
         ...
 
     async def audit(self, store: StoreId | None, after: int, limit: int) -> list[AuditEntry]:
-        """Entries of one store, or with None the whole installation's, by seq."""
+        """By seq, at most `limit` after `after`. Each entry has two numbers: its place in its store's log, the seq with
+        `store`, and its place in the whole installation's log, the seq with None. An entry without a store stands in
+        the installation's log alone."""
         ...
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
