@@ -82,7 +82,7 @@ async def _serve(app: App, sock: socket.socket, say: Callable[[str], None], stop
         say(f"Crossdock serves on {address_of(settings)}  (reference: {address_of(settings)}/docs)")
         stopping = group.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        app.health.serving = False
+        app.refuse_more("told to stop" if stop.is_set() else "the listener ended")
         server.should_exit = True
         stopping.cancel()
 

@@ -16,6 +16,8 @@ from crossdock.credentials.root import RootKey, write_new
 from crossdock.credentials.seal import SealBroken
 from crossdock.credentials.vault import Vault
 from crossdock.delivery.driver import Driver
+from crossdock.delivery.inbox import Inbox
+from crossdock.delivery.replaying import Replays
 from crossdock.delivery.rounds import CORE_DRIVER, Deliverer
 from crossdock.delivery.sending import Gear
 from crossdock.drivers.egress import Egress, EgressPolicy
@@ -210,14 +212,17 @@ class App:
         self._writer = writer
         self._stop = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
-        self.deliverer = deliverer_of(ground, lines)
+        self._gear = gear_of(ground, lines)
+        self._inbox = Inbox(self._gear)
+        self.deliverer = Deliverer(self._gear, DeliveryPauser(ground.desk))
         self.health = Health(ground.engine, self._delivers)
         self.asgi: Application = self._asgi()
 
     async def start(self) -> None:
         """Takes up the lanes; from now on it is ready."""
-        self.ground.engine.journal.on_news(self.deliverer.wake)
-        self.ground.engine.registry.on_change(self.deliverer.changed)
+        for consumer in (self.deliverer, self._inbox):
+            self.ground.engine.journal.on_news(consumer.wake)
+            self.ground.engine.registry.on_change(consumer.changed)
         self._work = asyncio.create_task(self._run(), name="crossdock work")
         self.health.serving = True
         self.lines.write(
@@ -228,11 +233,15 @@ class App:
             version=version("crossdock"),
         )
 
-    async def drain(self, reason: str) -> None:
-        """Says not ready, lets what is in flight end, and settles it."""
+    def refuse_more(self, reason: str) -> None:
+        """Says not ready, so that whoever sends traffic here sends it elsewhere."""
         if self.health.serving:
             self.lines.write("process.draining", reason=reason)
         self.health.serving = False
+
+    async def drain(self, reason: str) -> None:
+        """Lets the deliveries in flight end, and settles them."""
+        self.refuse_more(reason)
         self._stop.set()
         if self._work is not None:
             await asyncio.wait({self._work})
@@ -276,6 +285,8 @@ class App:
                 gatekeeper=gatekeeper,
                 tokens=tokens,
                 engine=engine,
+                inbox=self._inbox,
+                replays=Replays(engine.journal, engine.lanes, ground.directory, ground.directory.keys),
                 catalogue=ground.office.catalogue,
                 environment=ground.settings.environment,
                 address=address_of(ground.settings),
@@ -301,8 +312,8 @@ class App:
         return IngestApp(acceptor, edge, Front(self.health, self._metrics, engine.lanes, api))
 
 
-def deliverer_of(ground: Ground, lines: Lines) -> Deliverer:
-    gear = Gear(
+def gear_of(ground: Ground, lines: Lines) -> Gear:
+    return Gear(
         journal=ground.engine.journal,
         lanes=ground.engine.lanes,
         ways=ground.directory,
@@ -313,7 +324,6 @@ def deliverer_of(ground: Ground, lines: Lines) -> Deliverer:
         lines=lines,
         elapsed=time.monotonic,
     )
-    return Deliverer(gear, DeliveryPauser(ground.desk))
 
 
 def drivers_of(egress: Egress) -> Mapping[str, Driver]:

@@ -54,8 +54,9 @@ class Health:
         )
 
     async def _engine_answers(self) -> Check:
+        # Not `findings`: they may read the whole file, and anybody may ask this.
         try:
-            bad = [finding.code for finding in await self._engine.findings() if finding.fatal and not finding.ok]
+            await self._engine.registry.stores(limit=1)
         except CrossdockError as error:
             return Check("engine", False, error.code)
-        return Check("engine", not bad, ", ".join(bad))
+        return Check("engine", True)

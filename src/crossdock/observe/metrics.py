@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from crossdock.journal.port import Lanes
 from crossdock.observe.lines import LINES, Value
@@ -62,6 +62,7 @@ class Metrics:
     """A sink for lines, and the text of a scrape."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, for what nobody asks
         self._registry = CollectorRegistry()
         self._meters = _meters(self._registry)
         self._count: Mapping[str, Callable[[dict[str, Value]], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -13,10 +14,11 @@ from crossdock.journal.port import Journal, Lanes
 from crossdock.model.attempt import Attempt
 from crossdock.model.entry import Entry
 from crossdock.model.errors import Unavailable
-from crossdock.model.ids import EventId, JsonObject, LaneId, Position, StoreId
+from crossdock.model.ids import EventId, Json, JsonObject, LaneId, Position, StoreId
 from crossdock.model.lane import Held, Lane
 from crossdock.stores.authority import nothing_here
 from crossdock.stores.office import Act, Office
+from crossdock.stores.port import ReplayHeld, ReplayResolved
 
 ENTRIES_MAX = 20  # one event id, one entry per origin that sent it
 LANES_MAX = 200
@@ -72,6 +74,14 @@ class EventDesk:
         keys = self._office.vault.open(await self._office.store(store))
         await self._office.commit(act, "event.viewed", (store, f"event/{event_id}"), (), entries=len(entries))
         return [await self._view(keys, entry) for entry in entries]
+
+    async def replayed(
+        self, act: Act, lane: LaneId, writes: tuple[ReplayHeld | ReplayResolved, ...], counts: Mapping[str, int]
+    ) -> None:
+        """Commits a planned replay, on the record."""
+        detail: dict[str, Json] = dict(counts)
+        place = (lane.store, f"{lane.connection}/{lane.route}")
+        await self._office.commit(act, "lane.replayed", place, writes, counts=detail)
 
     async def _entries(self, store: StoreId, event_id: EventId) -> list[Entry]:
         await self._office.store(store)

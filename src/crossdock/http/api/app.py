@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from crossdock.http.api import audit, connections, credentials, doctor, events, integrations, lanes, stores, tokens
+from crossdock.http.api import (
+    audit,
+    connections,
+    credentials,
+    doctor,
+    events,
+    inbox,
+    integrations,
+    lanes,
+    replay,
+    stores,
+    tokens,
+)
 from crossdock.http.api.faults import handle_faults
 from crossdock.http.api.gate import Gate
 from crossdock.http.api.parts import Parts
 from crossdock.http.api.reference import serve_reference
 from crossdock.observe.lines import Lines
 
-NOUNS = (stores, integrations, connections, credentials, lanes, events, tokens, audit, doctor)
+NOUNS = (stores, integrations, connections, credentials, lanes, replay, events, inbox, tokens, audit, doctor)
 
 
 def build_api(parts: Parts, lines: Lines) -> FastAPI:

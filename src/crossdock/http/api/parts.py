@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crossdock.contracts.catalogue import Catalogue
+from crossdock.delivery.inbox import Inbox
+from crossdock.delivery.replaying import Replays
 from crossdock.model.contract import Environment
 from crossdock.model.ids import CorrelationId, Instant
 from crossdock.stores.authority import Gatekeeper
@@ -22,6 +24,8 @@ class Parts:
     gatekeeper: Gatekeeper
     tokens: Tokens
     engine: Engine
+    inbox: Inbox
+    replays: Replays
     catalogue: Catalogue
     environment: Environment
     address: str

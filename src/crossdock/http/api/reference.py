@@ -75,7 +75,7 @@ def hot_paths() -> dict[str, Any]:
     publish = _ingest(
         [STORE_PARAMETER],
         "Publish Events",
-        "CloudEvents 1.0, structured, binary or batch. 202 after the commit; the same id again gets the first's answer.",
+        "CloudEvents 1.0, structured, binary or batch. 202 after the commit; a repeat gets the first's answer.",
         "publish_events",
     )
     publish[ACTION] = "event.publish"
