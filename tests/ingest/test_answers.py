@@ -239,6 +239,15 @@ async def test_one_bad_event_refuses_the_whole_batch() -> None:
     assert await entries(world) == []
 
 
+async def test_a_line_that_is_not_json_is_named() -> None:
+    world, _ = await build()
+    lines = json.dumps(event()).encode() + b"\n{broken\n"
+    headers = [(b"authorization", TOKEN), (b"content-type", b"application/x-ndjson")]
+    answer = await world.post(f"/v1/stores/{STORE}/events", lines, headers)
+    assert (answer.status, answer.json["code"], answer.json["where"]) == (400, "CD1003", "/1")
+    assert await entries(world) == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from urllib.parse import unquote
 
 from crossdock.ingest.checks import canonical, items_of, lines_of, object_of
-from crossdock.model.errors import Invalid, WrongMedia
+from crossdock.model.errors import BadRequest, Invalid, WrongMedia
 from crossdock.model.ids import CONNECTION_ID, ConnectionId, EventId, Instant, Json, JsonObject
 from crossdock.model.limits import ID_CHARS_MAX
 
@@ -91,10 +91,10 @@ def instant_of(text: str) -> Instant | None:
 def _at(index: int, raw: bytes) -> CoreEvent:
     try:
         return _event(object_of(raw), f"/{index}")
-    except Invalid as error:
+    except (Invalid, BadRequest) as error:
         if error.where.startswith(f"/{index}"):
             raise
-        raise Invalid(error.code, error.message, where=f"/{index}", remedy=error.remedy) from None
+        raise type(error)(error.code, error.message, where=f"/{index}", remedy=error.remedy) from None
 
 
 def _binary(headers: Mapping[str, str], body: bytes) -> JsonObject:
