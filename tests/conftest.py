@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["postgres"]
+pytest_plugins = ["postgres", "served"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

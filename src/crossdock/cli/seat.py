@@ -27,6 +27,7 @@ from crossdock.http.problems import problem_of as problem_body
 from crossdock.model.errors import CrossdockError, Invalid, Refused, Unavailable
 
 PIPE_COLUMNS = 160
+ANSWER_SECONDS = 4.0  # how long a person waits, with all tries, before hearing that nobody answers
 URL_DEFAULT = "http://127.0.0.1:8400"
 SECRET_VARIABLE = "CROSSDOCK_TOKEN"  # noqa: S105 - the name of the variable, not a token
 
@@ -79,7 +80,7 @@ class Seat:
                 remedy="Set CROSSDOCK_TOKEN, or give --token-file. The first one: crossdock token create --dir var.",
             )
         plain = os.environ.get("CROSSDOCK_PLAIN_HTTP", "") in ("1", "true", "yes")
-        return Crossdock(self.url, token, plain_http=plain, within_seconds=15.0)
+        return Crossdock(self.url, token, plain_http=plain, within_seconds=ANSWER_SECONDS)
 
     def note(self, text: str) -> None:
         """A word for a person, beside the answer."""

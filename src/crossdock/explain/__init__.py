@@ -10,6 +10,7 @@ CODE = re.compile(r"CD[1-7][0-9]{3}|[A-Z][0-9]{3}")
 TITLE = re.compile(r"# (CD[1-7][0-9]{3}|[A-Z][0-9]{3})  (\S.*\S)")
 """The first line of a page: the code, two spaces, one short sentence."""
 
+NEAR_MAX = 5
 AREAS = {
     "CD1": "ingest and requests",
     "CD2": "contracts",
@@ -43,7 +44,9 @@ def page(code: str) -> str:
         wanted = f"CD{wanted}"
     known = codes()
     if wanted not in known:
-        raise UnknownCode(code.strip()[:20], tuple(difflib.get_close_matches(wanted, known, n=4, cutoff=0.6)))
+        begun = [one for one in known if wanted and one.startswith(wanted)]
+        near = begun or difflib.get_close_matches(wanted, known, n=NEAR_MAX, cutoff=0.6)
+        raise UnknownCode(code.strip()[:20], tuple(near[:NEAR_MAX]))
     return files(__name__).joinpath(f"{wanted}.md").read_text(encoding="utf-8")
 
 
