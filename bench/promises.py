@@ -108,7 +108,7 @@ def row_1(kills: int, saboteur: str) -> Result:
         there = {row[0] for row in entries(one.directory, "SELECT event_id FROM entries WHERE origin <> 'core'")}
         sound = entries(one.directory, "PRAGMA quick_check") == [("ok",)]
     lost = len(acked.ids - there)
-    bad_books = sum(lane["gap"] != 0 for lane in books)
+    bad_books = sum(not lane["closes"] for lane in books)
     text = (
         f"{kills} kills, {len(acked.ids):,} acknowledged, {lost} lost"
         + (f" (below {3 / max(len(acked.ids), 1):.1e})" if not lost else "")
@@ -141,8 +141,8 @@ def row_3(events: int, saboteur: str) -> Result:
     repeats = seen["count"] - seen["distinct"]
     waiting = sum(lane["waiting"] + lane["parked"] for lane in lanes)
     text = (
-        f"{events:,} events, {seen['ack_losses']:,} answers lost, {repeats:,} repeats, {seen['distinct']:,} distinct ids, "
-        f"{seen['differing']} with another body, {waiting} left"
+        f"{events:,} events, {seen['ack_losses']:,} answers lost, {repeats:,} repeats, "
+        f"{seen['distinct']:,} distinct ids, {seen['differing']} with another body, {waiting} left"
     )
     holds = seen["distinct"] == events and repeats <= seen["ack_losses"] and not seen["differing"] and not waiting
     return Result(holds, text)

@@ -22,7 +22,7 @@ def ledger(console: Console, lanes: list[dict[str, Any]]) -> None:
     table.add_column("closes")
     for lane in lanes:
         name = f"{lane['store']} {lane['integration']} {lane['route']}" + (" (down)" if lane["down"] else "")
-        table.add_row(name, *(str(lane[column]) for column in COLUMNS), "yes" if lane["gap"] == 0 else "NO")
+        table.add_row(name, *(str(lane[column]) for column in COLUMNS), "yes" if lane["closes"] else "NO")
     console.print(table)
 
 

@@ -145,7 +145,7 @@ def _senders(records: dict[str, Any]) -> Iterable[Sentence]:
 
 
 def _ledgers(world: World, lanes: list[dict[str, Any]]) -> Iterable[Sentence]:
-    open_books = [lane for lane in lanes if lane["gap"] != 0]
+    open_books = [lane for lane in lanes if not lane["closes"]]
     yield Sentence("Every ledger closes", bool(lanes) and not open_books, f"{len(lanes)} lanes, {len(open_books)} open")
     down = [lane for lane in lanes if lane["down"]]
     if down:

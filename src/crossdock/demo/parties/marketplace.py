@@ -43,6 +43,11 @@ class Marketplace:
         self.items[request.match_info["sku"]] = json.loads(text)
         return self._answer(500 if self.calls % BROKEN_EVERY == 0 else 200)
 
+    async def inventory(self, request: web.Request) -> web.Response:
+        """What the contract's check calls: it proves the key and changes nothing."""
+        known = request.headers.get("Authorization") == f"Bearer {self._key}"
+        return web.json_response({"items": len(self.items)}, status=200 if known else 401)
+
     def _answer(self, status: int, headers: dict[str, str] | None = None) -> web.Response:
         self.answers[str(status)] = self.answers.get(str(status), 0) + 1
         return web.json_response({"status": status}, status=status, headers=headers)
@@ -62,12 +67,8 @@ def main() -> None:
     market = Marketplace(given.key)
     application = web.Application()
     application.router.add_put("/v3/items/{sku}", market.put)
-    application.router.add_get("/v3/items", lambda _: _ready())
+    application.router.add_get("/v3/inventory", market.inventory)
     serve(given.port, with_record(application, market.record))
-
-
-async def _ready() -> web.Response:
-    return web.json_response({"items": []})
 
 
 if __name__ == "__main__":
