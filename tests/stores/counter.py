@@ -13,6 +13,7 @@ from crossdock.credentials.root import RootKey
 from crossdock.credentials.secret import Secret
 from crossdock.credentials.vault import Vault
 from crossdock.engines.memory.engine import MemoryEngine
+from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.model.connection import Principal, Role
 from crossdock.model.contract import (
     Auth,
@@ -268,6 +269,4 @@ async def open_counter(
 
 
 def sqlite(path: Path, clock: Clock) -> Engine:
-    from crossdock.engines.sqlite.engine import SqliteEngine
-
     return SqliteEngine(path, clock)
