@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class Installation:
     environment: dict[str, str]
     url: str = ""
     process: subprocess.Popen[str] | None = None
+    clients: list[Crossdock] = field(default_factory=list)
 
     def run(self, *arguments: str, given: str = "", code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """The real program; fails the test unless it ends with `code`."""
@@ -81,7 +82,10 @@ class Installation:
         return json.loads(self.run(*arguments, "--json", given=given).stdout)
 
     def client(self, token: str | None = None) -> Crossdock:
-        return Crossdock(self.url, token or self.environment["CROSSDOCK_TOKEN"])
+        """A client that is closed with the installation."""
+        made = Crossdock(self.url, token or self.environment["CROSSDOCK_TOKEN"])
+        self.clients.append(made)
+        return made
 
     def start(self) -> None:
         with (self.directory.parent / "server.log").open("a") as log:
@@ -137,6 +141,8 @@ def installed(directory: Path) -> Iterator[Installation]:
         try:
             yield made
         finally:
+            for client in made.clients:
+                client.close()
             if made.process is not None and made.process.poll() is None:
                 made.stop()
     finally:

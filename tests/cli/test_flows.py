@@ -213,3 +213,28 @@ def test_a_secret_is_typed_unseen(installation: Installation) -> None:
     assert b"whsec" not in seen
     slots = installation.json("connect", "credential", "dobrich", connection)["items"]
     assert [slot["set"] for slot in slots] == [True]
+
+
+def test_what_is_parked_is_shown_and_sent_again(installation: Installation, tmp_path: Path) -> None:
+    admin = token_file(tmp_path, installation.store("shumen"))
+    connection = installation.webhook("shumen")
+    lane = ("shumen", connection, "product-changed")
+    installation.receiver.status = 422
+    came = len(installation.receiver.came)
+    event = json.dumps(product("late", id="late-1"))
+    installation.run("event", "publish", "shumen", "-", "--token-file", str(admin), given=event)
+    installation.receiver.wait_for(came + 1)
+    with installation.client() as client:
+        while not client.held(*lane, state="parked")["items"]:
+            client.lanes("shumen")
+    assert "late-1" in installation.run("lane", "held", *lane, "--state", "parked").stdout
+    installation.receiver.status = 204
+
+    dry = installation.json("lane", "replay", *lane, "--where", "event=late-1", "--dry-run")
+    assert (dry["dry_run"], dry["selected"]) == (True, 1)
+    assert installation.json("lane", "replay", *lane, "--where", "event=other")["selected"] == 0
+    sent = installation.run("lane", "replay", *lane, "--where", "event=late-1", "--wait")
+    assert "Sent to the lane: 1" in sent.stdout
+    assert installation.json("lane", "held", *lane)["items"] == []
+    assert len(installation.receiver.came) == came + 2
+    assert "CD7031" in installation.run("lane", "replay", *lane, "--where", "colour=red", code=1).stderr

@@ -8,7 +8,8 @@ from typing import Any
 
 
 class Reject(Exception):
-    """Raise it in a handler for an event that can never be taken: it is parked for a person, with this reason."""
+    """Raise it in a handler for an event that can never be taken: it is parked for a person. `reason` is a short code
+    (a-z, 0-9, _ . -), for example `unknown_sku`; never data of the event."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,6 +28,8 @@ class InboxEvent:
     connection: str = ""
     route: str = ""
     attempt: int = 1
+    replay: bool = False
+    correlation_id: str = ""
     _mark: str | None = field(default=None, repr=False)
 
     @property
@@ -46,7 +49,7 @@ class InboxEvent:
         self._mark = ""
 
     def reject(self, reason: str) -> None:
-        """It can never be taken: it is parked for a person."""
+        """It can never be taken: it is parked for a person. `reason` is a code, as for Reject."""
         self._mark = reason or "rejected"
 
     @property
@@ -64,6 +67,8 @@ def page_of(answer: Mapping[str, Any]) -> list[InboxEvent]:
             connection=str(item.get("connection", "")),
             route=str(item.get("route", "")),
             attempt=int(item.get("attempt", 1)),
+            replay=bool(item.get("replay", False)),
+            correlation_id=str(item.get("correlation_id", "")),
         )
         for item in answer.get("items", ())
     ]
