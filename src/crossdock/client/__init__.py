@@ -1,6 +1,6 @@
 """The client of Crossdock: publish, consume, manage, and an outbox in the application's own database.
 
-It imports nothing else of this package, so that it can be copied into an application. Reference: docs/client.md.
+It imports nothing else of this package, so that it can be copied into an application.
 """
 
 from __future__ import annotations
