@@ -70,7 +70,7 @@ def accepting(directory: Path) -> None:
 
 def fill(one: Stage, count: int, start: int) -> None:
     for first in range(start, start + count, 1_000):
-        one.client.publish(STORE, [placed(number) for number in range(first, min(first + 1_000, start + count))])
+        one.core.publish(STORE, [placed(number) for number in range(first, min(first + 1_000, start + count))])
 
 
 def received(one: Stage, count: int, seconds_max: float) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def steady(one: Stage, rate: float) -> None:
     portion = max(1, int(rate / 10))
     for _ in range(50):
         start = time.monotonic()
-        one.client.publish(STORE, [placed(number + step) for step in range(portion)])
+        one.core.publish(STORE, [placed(number + step) for step in range(portion)])
         number += portion
         time.sleep(max(0.0, 0.1 - (time.monotonic() - start)))
     received(one, number - WAITING, 30)

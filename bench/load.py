@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 
 @dataclass(slots=True)
@@ -44,8 +45,7 @@ class Caller(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour
         self._next()
 
     def _next(self) -> None:
@@ -86,6 +86,7 @@ async def run(port: int, requests: Iterator[bytes], *, connections: int, seconds
     """`connections` at once for `seconds`, or until the requests are used up."""
     loop = asyncio.get_running_loop()
     tally = Tally()
+    await listening(port)
     start = time.perf_counter()
     futures = []
     for _ in range(connections):
@@ -95,6 +96,20 @@ async def run(port: int, requests: Iterator[bytes], *, connections: int, seconds
     await asyncio.gather(*futures)
     tally.seconds = time.perf_counter() - start
     return tally
+
+
+async def listening(port: int) -> None:
+    """Returns as soon as somebody listens; ConnectionRefusedError if nobody does within five seconds."""
+    for left in range(100, -1, -1):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            if not left:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
 
 
 def _caller(requests: Iterator[bytes], tally: Tally, until: float, done: asyncio.Future[None]) -> Callable[[], Caller]:

@@ -87,7 +87,7 @@ def kill_cycles(one: Stage, kills: int, dice: random.Random) -> Acknowledged:
     for cycle in range(kills):
         moment = dice.uniform(0.05, 0.5)
         with suppress(Exception):  # the sale may meet the kill of the last cycle: then it is not acknowledged
-            one.client.publish(STORE, [placed(next(sales)) for _ in range(20)])
+            one.core.publish(STORE, [placed(next(sales)) for _ in range(20)])
         killer = threading.Timer(moment, one.processes.kill, ("crossdock",))
         killer.start()
         asyncio.run(load_until_broken(one.port, till, numbers, acked))
@@ -135,7 +135,7 @@ def row_3(events: int, saboteur: str) -> Result:
     with stage(saboteur=saboteur, ack_loss=0.3) as one:
         hook(one)
         for first in range(0, events, 1_000):
-            one.client.publish(STORE, [placed(number) for number in range(first, min(first + 1_000, events))])
+            one.core.publish(STORE, [placed(number) for number in range(first, min(first + 1_000, events))])
         lanes = settled(one, 600)
         seen = get(one.receiver, "/")
     repeats = seen["count"] - seen["distinct"]

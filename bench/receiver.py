@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from datetime import datetime
+from typing import cast
 
 import uvloop
 
@@ -34,8 +35,7 @@ class Receiver(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -29,7 +29,7 @@ class Stage:
     port: int
     receiver: int
     client: Crossdock
-    core_token: str
+    core: Crossdock
     saboteur: str = ""
 
     @property
@@ -62,8 +62,10 @@ def unbounded(directory: Path) -> None:
         shutil.copytree(shipped, directory, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     for path in directory.rglob("contract.yaml"):
         text = path.read_text(encoding="utf-8")
-        text = re.sub(r"limit: \d+, burst: \d+", "limit: 1000000, burst: 1000000", text)
+        text = re.sub(r"limit: \d+, burst: \d+", "limit: 100000, burst: 100000", text)
         text = re.sub(r"concurrency: \d+", "concurrency: 64", text)
+        text = re.sub(r"delivery: \{timeout: PT\d+[SM]", "delivery: {timeout: PT10S", text)
+        text = re.sub(r"(?m)^version: .*$", "version: 99.0.0", text)
         text = re.sub(r"first: PT\d+S", "first: PT1S", text)
         path.write_text(text, encoding="utf-8")
 
@@ -81,7 +83,8 @@ def stage(*, saboteur: str = "", ack_loss: float = 0.0) -> Iterator[Stage]:
         with Processes(directory) as processes:
             processes.start("receiver", ["-m", "bench.receiver", str(receiver), str(ack_loss)], ready="ready")
             client = Crossdock(f"http://127.0.0.1:{port}", admin)
-            made = Stage(directory, processes, port, receiver, client, core, saboteur)
+            publisher = Crossdock(f"http://127.0.0.1:{port}", core)
+            made = Stage(directory, processes, port, receiver, client, publisher, saboteur)
             made.serve()
             made.client.create_store(STORE)
             yield made

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     operator_hosts: Annotated[Mapping[str, str], NoDecode] = Field(
         default_factory=dict, description="`name=host[:port], ...` for hosts that contracts leave to the operator."
     )
-    contracts_dir: Path | None = Field(None, description="Contracts of your own, in place of the shipped catalogue.")
+    contracts_dir: Path | None = Field(None, description="Contracts of your own, beside the shipped catalogue.")
     log_format: Literal["text", "json"] = Field("text", description="How log lines are written: text or json.")
     drain_seconds: int = Field(20, ge=0, le=300, description="How long a stopping process lets deliveries finish.")
 

@@ -163,7 +163,7 @@ class Acceptor:
             await self._backlog.check(lane, limits.backlog_max, now)
         self._quotas.charge_store(door.store, 1, now)
         packer = Packer(keys, self._parts.journal)
-        kept = await self._kept(packer, [await packer.pack(shaped, stamp)])
+        kept = await self._kept(packer, [packer.pack(shaped, stamp)])
         source = door.route.source
         return Accepted(
             status=source.accepted_status if source else 202,
@@ -192,7 +192,7 @@ class Acceptor:
         self._quotas.charge_store(store, len(events), now)
         packer = Packer(keys, self._parts.journal)
         stamps = [_core_stamp(store, event, arrival, now) for event in events]
-        packed = [await packer.pack(one, stamp) for one, stamp in zip(shaped, stamps, strict=True)]
+        packed = [packer.pack(one, stamp) for one, stamp in zip(shaped, stamps, strict=True)]
         kept = await self._kept(packer, packed)
         return Accepted(
             status=202,

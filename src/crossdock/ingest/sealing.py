@@ -58,7 +58,7 @@ class Packer:
         self._journal = journal
         self._subjects: dict[bytes, SubjectKey] = {}
 
-    async def pack(self, shaped: Shaped, stamp: Stamp) -> Packed:
+    def pack(self, shaped: Shaped, stamp: Stamp) -> Packed:
         keys = self._keys
         dedupe = keys.fingerprint(place("dedupe", stamp.origin, *stamp.dedupe))
         event_id = stamp.event_id or made_id(keys.fingerprint, stamp.origin, dedupe)
@@ -83,7 +83,7 @@ class Packer:
             return Packed(draft, None)
         # Without a person's name the personal part belongs to the event alone, and can be erased with it.
         ref = keys.subject_ref(shaped.subject or f"event={stamp.origin}={event_id}")
-        return self._sealed(Packed(draft, shaped.personal), await self._subject(stamp.store, ref))
+        return self._sealed(Packed(draft, shaped.personal), self._subject(stamp.store, ref))
 
     def resealed(self, packed: Packed, standing: bytes) -> Packed:
         """The same under the subject's standing key."""
@@ -98,11 +98,11 @@ class Packer:
             replace(packed.draft, personal=sealed, subject_ref=key.ref, subject_key=key.wrapped), packed.personal
         )
 
-    async def _subject(self, store: StoreId, ref: bytes) -> SubjectKey:
-        """The person's key, looked up for each request and not kept: an erased one must not come back from here."""
+    def _subject(self, store: StoreId, ref: bytes) -> SubjectKey:
+        """The person's key as the journal knows it; else a new one is proposed, and `OtherKey` tells if it stands."""
         known = self._subjects.get(ref)
         if known is None:
-            standing = await self._journal.subject_key(store, ref)
+            standing = self._journal.known_subject_key(store, ref)
             known = self._keys.new_subject_key(ref) if standing is None else self._keys.open_subject_key(ref, standing)
             self._subjects[ref] = known
         return known

@@ -114,6 +114,9 @@ class MemoryJournal:
     async def heads(self) -> Mapping[StoreId, Position]:
         return {store: self._state.head(store) for store in self._state.entries}
 
+    def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
+        return self._state.subject_keys.get((store, ref))
+
     async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
         return self._state.subject_keys.get((store, ref))
 

@@ -86,6 +86,11 @@ class Journal(Protocol):
         """The last position of every store that has an entry: what the slow poll reads."""
         ...
 
+    def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
+        """The standing key as far as this process remembers, without asking the disk. None says nothing: whoever then
+        proposes a new key is told the standing one by `OtherKey`."""
+        ...
+
     async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
         """The standing wrapped key of a data subject, if there is one."""
         ...

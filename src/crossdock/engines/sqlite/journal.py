@@ -14,6 +14,7 @@ from crossdock.engines.sqlite.writer import Writer
 from crossdock.journal.port import ConflictRecord
 from crossdock.model.entry import Appended, Conflicting, Draft, Duplicate, Entry, Kept, OtherKey
 from crossdock.model.ids import START, EventId, Position, StoreId
+from crossdock.model.limits import SUBJECT_KEYS_KNOWN_MAX
 
 Place = tuple[str, str, str]
 First = tuple[bytes, Position, EventId, Any]
@@ -24,15 +25,32 @@ class SqliteJournal:
         self._writer = writer
         self._readers = readers
         self._listeners: list[Callable[[frozenset[StoreId]], None]] = []
+        self._known: dict[tuple[StoreId, bytes], bytes] = {}
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         return await self._writer.append(drafts, partial(self._tell, drafts))
 
     def _tell(self, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
+        self._learn(drafts, answers)
         news = frozenset(draft.store for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, Kept))
         if news:
             for listener in self._listeners:
                 listener(news)
+
+    def _learn(self, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
+        for draft, answer in zip(drafts, answers, strict=True):
+            if draft.subject_ref is None:
+                continue
+            if isinstance(answer, OtherKey):
+                self._remember(draft.store, draft.subject_ref, answer.standing)
+            elif isinstance(answer, Kept) and draft.subject_key is not None:
+                self._remember(draft.store, draft.subject_ref, draft.subject_key)
+
+    def _remember(self, store: StoreId, ref: bytes, wrapped: bytes) -> None:
+        """The oldest is forgotten first. This process alone writes the file, so what it remembers stands."""
+        self._known[store, ref] = wrapped
+        if len(self._known) > SUBJECT_KEYS_KNOWN_MAX:
+            del self._known[next(iter(self._known))]
 
     async def read(self, store: StoreId, after: Position, limit: int) -> list[Entry]:
         return await self._readers.read(lambda connection: entries_after(connection, store, after, limit))
@@ -52,8 +70,16 @@ class SqliteJournal:
     async def heads(self) -> Mapping[StoreId, Position]:
         return await self._readers.read(lambda connection: dict(rows_of(connection, "heads", ())))
 
+    def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
+        return self._known.get((store, ref))
+
     async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
-        return await self._readers.read(lambda connection: standing_key(connection, store, ref))
+        known = self._known.get((store, ref))
+        if known is None:
+            known = await self._readers.read(lambda connection: standing_key(connection, store, ref))
+            if known is not None:
+                self._remember(store, ref, known)
+        return known
 
     async def conflicts(self, store: StoreId, limit: int) -> list[ConflictRecord]:
         def work(connection: apsw.Connection) -> list[ConflictRecord]:
@@ -90,6 +116,7 @@ def standing_key(connection: apsw.Connection, store: StoreId, ref: bytes) -> byt
 def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[Appended]:
     """Inside the writer's transaction: nobody else can add a key or a position meanwhile."""
     firsts = known_firsts(connection, drafts)
+    subjects = Subjects(connection, drafts)
     heads: dict[StoreId, Position] = {}
     standing_heads: dict[StoreId, Position] = {}
     rows: list[Row] = []
@@ -97,7 +124,7 @@ def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[App
     for draft in drafts:
         place = (draft.store, draft.origin, draft.dedupe_key)
         first = firsts.get(place)
-        answer = seen_before(connection, draft, first) if first else other_key(connection, draft)
+        answer = seen_before(connection, draft, first) if first else subjects.other_key(draft)
         if answer is None:
             if draft.store not in heads:
                 heads[draft.store] = standing_heads[draft.store] = head_of(connection, draft.store)
@@ -106,6 +133,7 @@ def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[App
             rows.append(row_of(draft, position))
             answer = Kept(position)
         answers.append(answer)
+    subjects.write(connection)
     write_many(connection, "add_entries", rows)
     moved = [(store, head) for store, head in heads.items() if head != standing_heads[store]]
     for store, head in moved:
@@ -127,15 +155,32 @@ def seen_before(connection: apsw.Connection, draft: Draft, first: First) -> Appe
     return Conflicting(position, event_id)
 
 
-def other_key(connection: apsw.Connection, draft: Draft) -> OtherKey | None:
-    """Keeps the first key of a subject; None if the draft may be appended."""
-    if draft.subject_ref is None or draft.subject_key is None:
-        return None
-    standing = standing_key(connection, draft.store, draft.subject_ref)
-    if standing is None:
-        connection.execute(query("add_subject_key"), (draft.store, draft.subject_ref, draft.subject_key))
-        return None
-    return None if standing == draft.subject_key else OtherKey(standing)
+class Subjects:
+    """The keys of the people in one group of drafts: read together, the new ones written together."""
+
+    def __init__(self, connection: apsw.Connection, drafts: Sequence[Draft]) -> None:
+        asked: list[Row] = [
+            (store, ref)
+            for store, ref in dict.fromkeys((one.store, one.subject_ref) for one in drafts)
+            if ref is not None
+        ]
+        found = run_many(connection, "subject_keys", asked)
+        self._standing: dict[Row, bytes] = {(row[0], row[1]): bytes(row[2]) for row in found}  # type: ignore[arg-type]
+        self._new: list[Row] = []
+
+    def other_key(self, draft: Draft) -> OtherKey | None:
+        """Keeps the first key of a subject; None if the draft may be appended."""
+        if draft.subject_ref is None or draft.subject_key is None:
+            return None
+        standing = self._standing.get((draft.store, draft.subject_ref))
+        if standing is None:
+            self._standing[draft.store, draft.subject_ref] = draft.subject_key
+            self._new.append((draft.store, draft.subject_ref, draft.subject_key))
+            return None
+        return None if standing == draft.subject_key else OtherKey(standing)
+
+    def write(self, connection: apsw.Connection) -> None:
+        write_many(connection, "add_subject_keys", self._new)
 
 
 def row_of(draft: Draft, position: Position) -> Row:

@@ -21,7 +21,11 @@ INSERT INTO entries (
 -- name: subject_key
 SELECT wrapped FROM subject_keys WHERE store_id = ? AND subject_ref = ?
 
--- name: add_subject_key
+-- name: subject_keys
+WITH asked (store_id, subject_ref) AS (VALUES (?, ?))
+SELECT k.store_id, k.subject_ref, k.wrapped FROM asked CROSS JOIN subject_keys AS k USING (store_id, subject_ref)
+
+-- name: add_subject_keys
 INSERT INTO subject_keys (store_id, subject_ref, wrapped) VALUES (?, ?, ?)
 
 -- name: add_conflict
