@@ -19,8 +19,8 @@ from crossdock.wiring import App, address_of, build
 
 BACKLOG = 2_048
 SWITCH_SECONDS = 0.001
-"""How long a busy thread keeps the interpreter from one that waits. The writer gives it up at each call into SQLite; with
-Python's own 5 ms it waits longer for its turn than for the disk (measured: a third fewer accepts a second)."""
+"""How long a busy thread keeps the interpreter from one that waits. The writer gives it up at each call into SQLite;
+with Python's own 5 ms it waits longer for its turn than for the disk (measured: a third fewer accepts a second)."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
