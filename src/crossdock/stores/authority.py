@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from crossdock.model.connection import AuditEntry, Principal, Role
+from crossdock.audit.entry import entry
+from crossdock.model.connection import Principal, Role
 from crossdock.model.errors import Forbidden, NotFound
-from crossdock.model.ids import CorrelationId, Instant, StoreId
+from crossdock.model.ids import CorrelationId, Instant, Json, StoreId
 from crossdock.model.limits import MINUTE_MS
 from crossdock.stores.port import Change, Registry
 
@@ -163,15 +164,8 @@ class Gatekeeper:
         count = self._refusals[principal.name] = self._refusals.get(principal.name, 0) + 1
         if count > REFUSALS_PER_MINUTE_MAX:
             return
-        entry = AuditEntry(
-            at=now,
-            actor=principal.name,
-            action="authority.refused",
-            # On the record of the caller's own scope: what it asked for may not exist.
-            store=principal.store,
-            object=str(action),
-            outcome="refused",
-            correlation_id=correlation,
-            detail={"role": str(principal.role), "asked_for": store},
-        )
-        await self._registry.commit(Change((), (entry,)))
+        # On the record of the caller's own scope: what it asked for may not exist.
+        place = (principal.store, str(action))
+        detail: dict[str, Json] = {"role": str(principal.role), "asked_for": store}
+        made = entry(now, principal, "authority.refused", place, "refused", correlation, **detail)
+        await self._registry.commit(Change((), (made,)))

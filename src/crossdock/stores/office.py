@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from crossdock.audit.entry import entry
 from crossdock.contracts.catalogue import Catalogue
 from crossdock.credentials.vault import Vault
-from crossdock.model.connection import AuditEntry, Connection, Principal, Store
+from crossdock.model.connection import Connection, Principal, Store
 from crossdock.model.contract import Contract
 from crossdock.model.errors import Conflict
 from crossdock.model.ids import ConnectionId, CorrelationId, Instant, Json, StoreId
@@ -80,24 +81,15 @@ class Office:
     ) -> None:
         """All writes and the audit entry of one action, or nothing. `place` is the store and the object."""
         store, what = place
-        entry = AuditEntry(
-            at=self.clock(),
-            actor=act.principal.name,
-            action=action,
-            store=store,
-            object=what,
-            outcome="done",
-            correlation_id=act.correlation,
-            detail=detail,
-        )
-        await self.registry.commit(Change(writes, (entry,)))
+        made = entry(self.clock(), act.principal, action, place, "done", act.correlation, **detail)
+        await self.registry.commit(Change(writes, (made,)))
         self.lines.write(
             "control.changed",
             store=store,
-            actor=entry.actor,
+            actor=made.actor,
             action=action,
             object=what,
-            outcome=entry.outcome,
+            outcome=made.outcome,
             correlation=act.correlation,
         )
 
