@@ -74,6 +74,10 @@ def test_a_connections_life(installation: Installation) -> None:
     assert installation.json("connect", "disable", "varna", connection)["state"] == "disabled"
     refused = installation.run("connect", "resume", "varna", connection, code=1)
     assert "CD3001" in refused.stderr
+    assert installation.json("connect", "forget", "varna", connection, "signing_secret") == {
+        "forgotten": "signing_secret"
+    }
+    assert [slot["set"] for slot in installation.json("connect", "credential", "varna", connection)["items"]] == [False]
     assert "crossdock explain CD3001" in refused.stderr
 
 

@@ -10,7 +10,7 @@ import typer
 
 from crossdock.cli.seat import Seat, command, read_object, subcommands
 from crossdock.cli.secrets_in import read_secret
-from crossdock.cli.show import Column, Shown, details, items_of, moment, table
+from crossdock.cli.show import Column, Shown, details, items_of, lines, moment, table
 
 app = subcommands(
     "Connect an integration to a store, and run the connection.\n\n"
@@ -106,6 +106,16 @@ def credential(
         return details(
             crossdock.set_credential(store, connection, name, read_secret(seat, file, name)) or {"set": name}
         )
+
+
+@command(app, "forget", epilog="Example: crossdock connect forget sofia con_... api_key")
+def forget(
+    seat: Seat, store: Store, connection: Connection, name: Annotated[str, typer.Argument(help="The slot's name.")]
+) -> Shown:
+    """Forget a credential; refused while the connection is in use."""
+    with seat.client() as crossdock:
+        crossdock.drop_credential(store, connection, name)
+    return lines({"forgotten": name}, f"{name} is forgotten.")
 
 
 @command(app, "validate")
