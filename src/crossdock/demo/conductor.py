@@ -30,6 +30,7 @@ class Outcome:
 
     records: dict[str, Any]
     lanes: list[dict[str, Any]]
+    doors: Doors
 
 
 @dataclass(slots=True)
@@ -100,8 +101,9 @@ def raise_stage(processes: Processes, directory: Path, port: int) -> Stage:
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     secrets = fresh_secrets()
     admin, core = first_token(data, "platform_admin"), first_token(data, "core")
-    (directory / "core.token").write_text(core, encoding="utf-8")
-    (directory / "core.token").chmod(0o600)
+    for name, token in (("core", core), ("admin", admin)):
+        (directory / f"{name}.token").touch(mode=0o600)
+        (directory / f"{name}.token").write_text(token, encoding="utf-8")
     party(processes, ports, "marketplace", "--key", secrets.marketplace)
     party(processes, ports, "sink", "--key", secrets.analytics)
     party(processes, ports, "receiver", "--secret", secrets.webhook)
@@ -143,7 +145,7 @@ def play(processes: Processes, stage: Stage, world: World, *, down: bool, tell: 
     tell("waiting until every lane has come to rest")
     settle(stage, doors)
     names = ("commerce", "marketplace", "sink", "receiver", "mail", "shopify", "till")
-    return Outcome({name: get(ports[name]) for name in names}, lanes_of(stage.client, doors))
+    return Outcome({name: get(ports[name]) for name in names}, lanes_of(stage.client, doors), doors)
 
 
 def happen(stage: Stage, doors: Doors, world: World) -> None:

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 
 from crossdock.demo import show
-from crossdock.demo.conductor import Outcome, Stage, Tell, play, raise_stage
+from crossdock.demo.conductor import Outcome, Stage, Tell, lanes_of, play, raise_stage
 from crossdock.demo.processes import DemoFailed, Processes, free_ports
+from crossdock.demo.setup import Doors
 from crossdock.demo.verdict import Sentence, verdict
 from crossdock.demo.world import World, make
 from crossdock.model.ids import Json, JsonObject
 
 SEED = 20261122
 PORT = 8400
+WIDTH_IN_FILES = 120
+LOOK_SECONDS = 2.0
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -67,6 +71,8 @@ def run(once: bool, as_json: bool, directory: Path | None) -> int:
     """0 only if every party received exactly what it should and every ledger closes; 1 otherwise, 3 if it could not
     be played. Without `once` it keeps serving until Ctrl-C."""
     console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES
 
     def tell(text: str) -> None:
         console.print(f"[dim]·[/dim] {text}")
@@ -83,7 +89,7 @@ def run(once: bool, as_json: bool, directory: Path | None) -> int:
             outcome = play(processes, stage, world, down=True, tell=tell)
             ok = finish(console, world, alone, outcome, as_json=as_json)
             if not once:
-                keep_serving(console, stage)
+                keep_serving(console, stage, outcome.doors)
     except DemoFailed as failure:
         console.print(f"[bold red]The demonstration could not be played.[/bold red] {failure}", markup=True)
         return 3
@@ -101,7 +107,7 @@ def finish(console: Console, world: World, alone: Outcome, outcome: Outcome, *, 
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return bool(document["ok"])
     console.print()
-    show.ledger(console, outcome.lanes)
+    console.print(show.ledger(outcome.lanes))
     show.sentences(console, found)
     show.beside(console, measured)
     right = sum(one.ok for one in found)
@@ -109,12 +115,18 @@ def finish(console: Console, world: World, alone: Outcome, outcome: Outcome, *, 
     return bool(document["ok"])
 
 
-def keep_serving(console: Console, stage: Stage) -> None:
-    """Until Ctrl-C or SIGTERM; then the block that started the processes ends them, Crossdock draining first."""
+def keep_serving(console: Console, stage: Stage, doors: Doors) -> None:
+    """Until Ctrl-C or SIGTERM, with the ledger as it stands; then the block that started the processes ends them,
+    Crossdock draining first."""
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
     console.print(f"Serving on {stage.url}   API docs {stage.url}/docs   metrics {stage.url}/metrics")
-    console.print(f"Data in {stage.directory}. Ctrl-C drains and ends.")
+    console.print(f"Data in {stage.directory}, an administrator's token in {stage.directory / 'admin.token'}.")
+    console.print("Ctrl-C drains and ends.\n")
+    if console.is_terminal:
+        with Live(show.ledger(lanes_of(stage.client, doors)), console=console, auto_refresh=False) as live:
+            while not stop.wait(LOOK_SECONDS):
+                live.update(show.ledger(lanes_of(stage.client, doors)), refresh=True)
     stop.wait()
     console.print("Draining.")
