@@ -176,7 +176,7 @@ def lanes_of(client: Crossdock, doors: Doors) -> list[dict[str, Any]]:
         for lane in client.lanes(store)["items"]:
             connection = lane["connection"]
             rows.append({**lane, "integration": names[connection], "down": connection == doors.down})
-    return rows
+    return sorted(rows, key=lambda lane: (lane["store"], lane["integration"], lane["route"]))
 
 
 def settle(stage: Stage, doors: Doors) -> None:
