@@ -36,8 +36,8 @@ from crossdock.signing.scheme import (
     fresh,
     from_base64,
     read_time,
-    sound,
     sound_id,
+    sound_list,
     unknown_knobs,
     unusable,
     write_time,
@@ -133,7 +133,7 @@ class GenericHmac:
         plan = _plan(tuple(knobs.items()))
         problems = list(plan.problems)
         if plan.id_header and not sound_id(message_id):
-            problems.append("a message id is 1 to 255 printable ASCII characters")
+            problems.append("a message id is 1 to 255 printable ASCII characters without space")
         if problems:
             raise wrong_knobs(problems)
         key = _key(plan, secret.reveal())
@@ -226,7 +226,7 @@ def _presented(plan: Plan, headers: Mapping[str, str]) -> Presented | None:
     value = headers.get(plan.header)
     stamp = headers.get(plan.timestamp_header, "") if plan.timestamp_header else ""
     message_id = headers.get(plan.id_header, "") if plan.id_header else ""
-    if value is None or not sound(value) or (plan.id_header and not sound_id(message_id)):
+    if value is None or not sound_list(value, plan.separator) or (plan.id_header and not sound_id(message_id)):
         return None
     listed = value.split(plan.separator) if plan.separator else [value]
     if len(listed) > SIGNATURES_MAX:

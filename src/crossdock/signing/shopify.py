@@ -66,7 +66,7 @@ class Shopify:
     ) -> dict[str, str]:
         problems = self.knobs_problems(knobs)
         if not sound_id(message_id):
-            problems.append("a message id is 1 to 255 printable ASCII characters")
+            problems.append("a message id is 1 to 255 printable ASCII characters without space")
         if problems:
             raise wrong_knobs(problems)
         key = secret.reveal()

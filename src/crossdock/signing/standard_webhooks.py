@@ -23,8 +23,8 @@ from crossdock.signing.scheme import (
     fresh,
     from_base64,
     read_time,
-    sound,
     sound_id,
+    sound_list,
     unknown_knobs,
     unusable,
     wrong_knobs,
@@ -48,7 +48,7 @@ class StandardWebhooks:
         message_id = request.headers.get(start + "-id", "")
         stamp = request.headers.get(start + "-timestamp", "")
         signatures = request.headers.get(start + "-signature", "")
-        if not sound(signatures) or not sound_id(message_id) or "." in message_id:
+        if not sound_list(signatures, " ") or not sound_id(message_id) or "." in message_id:
             return Unverified("header")
         at = read_time(stamp, "s")
         if at is None:
@@ -69,7 +69,7 @@ class StandardWebhooks:
     ) -> dict[str, str]:
         problems = self.knobs_problems(knobs)
         if not sound_id(message_id) or "." in message_id:
-            problems.append("a message id is 1 to 255 printable ASCII characters without a dot")
+            problems.append("a message id is 1 to 255 printable ASCII characters without space or dot")
         if problems:
             raise wrong_knobs(problems)
         stamp = str(now // 1000)
