@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crossdock.contracts.catalogue import Catalogue
@@ -86,6 +86,11 @@ def test_a_template_is_filled_from_nested_names() -> None:
 
 
 @given(st.text(max_size=20))
+@example("a/b")
+@example("../x")
+@example("a?b#c")
+@example("a%2Fb")
+@example("é\r\n")
 def test_a_value_stays_one_segment_of_a_path(value: str) -> None:
     try:
         path = fill_path("/v3/items/{sku}", {"sku": value})

@@ -56,6 +56,13 @@ def test_a_personal_part_of_a_list_item_keeps_its_index() -> None:
     assert join(body, None) is body
 
 
+def test_a_personal_list_item_leaves_its_place() -> None:
+    body, personal = split({"phones": ["a", "b", None]}, {"/phones/*": DataClass.PII})
+    assert body == {"phones": [None, None, None]}
+    assert personal == {"/phones/0": "a", "/phones/1": "b", "/phones/2": None}
+    assert join(body, personal) == {"phones": ["a", "b", None]}
+
+
 def test_only_listed_fields_move_and_hashed_ones_are_hashed() -> None:
     fields = (
         FieldRule("/id", DataClass.INTERNAL),

@@ -33,7 +33,8 @@ MUTATIONS: list[tuple[str, str, str, str]] = [
     ("S010", HOOK, "direction: outbound\npage", "direction: inbound\npage"),
     ("S011", HOOK, "lifecycle:\n", "coupling: {correlate: {ours: /sku, theirs: /id}, conflict: field_owner_wins,"
      " echo: {}, hops_max: 2, reconcile: report_only}\nlifecycle:\n"),
-    ("S020", GENERIC, "    on_unknown_fields: reject", "    batch: {items_max: 2, body_max: 1KiB, wait_max: PT1S, per_item: true}"),
+    ("S020", GENERIC, "    on_unknown_fields: reject",
+     "    batch: {items_max: 2, body_max: 1KiB, wait_max: PT1S, per_item: true}"),
     ("S020", HOOK, "    webhook: {to: receiver, secret: signing_secret}\n    ordering_key: [store, /sku]",
      "    ordering_key: [store, /sku]"),
     ("C001", ACME, "minimum: 0, maximum: 1000, default: 2", "minimum: 0, maximum: 1000"),
