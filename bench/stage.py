@@ -38,15 +38,8 @@ class Stage:
 
     def serve(self) -> None:
         """Starts Crossdock on its folder; again after it was ended."""
-        arguments = [
-            "-m",
-            "crossdock.cli.main",
-            "serve",
-            "--dir",
-            str(self.directory / "data"),
-            "--port",
-            str(self.port),
-        ]
+        program = ["bench.saboteurs", self.saboteur] if self.saboteur else ["crossdock.cli.main"]
+        arguments = ["-m", *program, "serve", "--dir", str(self.directory / "data"), "--port", str(self.port)]
         self.processes.start("crossdock", arguments, ready=self.url, environment=self.environment())
 
     def environment(self) -> dict[str, str]:

@@ -52,8 +52,8 @@ def webhook_secret() -> str:
 
 def fresh_secrets() -> Secrets:
     return Secrets(
-        marketplace=randomness.token_urlsafe(24),
-        analytics=randomness.token_urlsafe(24),
+        marketplace=randomness.token_hex(24),
+        analytics=randomness.token_hex(24),
         webhook=webhook_secret(),
         shopify=randomness.token_hex(24),
         till=randomness.token_hex(24),
