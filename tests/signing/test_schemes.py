@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -91,6 +92,43 @@ def test_any_flipped_bit_of_the_body_fails(
     at, bit = data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(0, 7))
     changed = body[:at] + bytes([body[at] ^ (1 << bit)]) + body[at + 1 :]
     assert isinstance(verified(case, headers, changed, secret), Unverified)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_byte_of_a_long_body_counts(case: tuple[Verify, dict[str, str]]) -> None:
+    secret, body = secret_for(*case, b"k" * 32), bytes(range(256)) * 40
+    headers = signed(case, body, secret, "msg_1", NOW)
+    assert isinstance(verified(case, headers, body, secret), Verified)
+    for at in (*range(0, len(body), 97), len(body) - 1):
+        changed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+        assert isinstance(verified(case, headers, changed, secret), Unverified), at
+
+
+@pytest.mark.parametrize(
+    ("case", "headers"),
+    [
+        ((Verify.SHOPIFY, {}), {"x-shopify-hmac-sha256": "base64"}),
+        ((Verify.GENERIC_HMAC, {"header": "X"}), {"x": "hex"}),
+        ((Verify.GENERIC_HMAC, {"header": "X", "key": "hex"}), {"x": "hex"}),
+        ((Verify.GENERIC_HMAC, {"header": "X", "key": "base64"}), {"x": "hex"}),
+        ((Verify.STANDARD_WEBHOOKS, {"key": "utf8"}), {"webhook-signature": "v1"}),
+    ],
+    ids=str,
+)
+def test_an_empty_secret_is_nobodys(case: Any, headers: dict[str, str]) -> None:
+    """Anybody can sign with it."""
+    content = b"{}"
+    if case[0] is Verify.STANDARD_WEBHOOKS:
+        content = f"msg_1.{NOW // 1000}.".encode() + content
+        headers = {**headers, "webhook-id": "msg_1", "webhook-timestamp": str(NOW // 1000)}
+    digest = hmac.digest(b"", content, "sha256")
+    spelled = {
+        "hex": digest.hex(),
+        "base64": base64.b64encode(digest).decode(),
+        "v1": "v1," + base64.b64encode(digest).decode(),
+    }
+    forged = {name: spelled.get(value, value) for name, value in headers.items()}
+    assert isinstance(verified(case, forged, b"{}", Secret(b"")), Unverified)
 
 
 @given(cases, bodies, keys, st.data())
