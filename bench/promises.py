@@ -203,7 +203,7 @@ def main() -> int:
         result = play(count, "")
         say(f"   {'holds ' if result.holds else 'BROKEN'}  {result.seen}")
         try:
-            caught = play(max(5, count // 20), saboteur)
+            caught = play(max(10, count // 20), saboteur)
         except DemoFailed as failure:
             caught = Result(False, str(failure)[:200])
         say(f"   saboteur {saboteur}: {'turned it red' if not caught.holds else 'STAYED GREEN'}  {caught.seen}")

@@ -24,19 +24,20 @@ from crossdock.model.entry import Appended, Duplicate
 
 
 def ack_before_commit() -> None:
-    """Answers first and commits a moment later."""
+    """Answers an append first and commits a moment later."""
 
     def write(self: Any, units: Sequence[Unit]) -> list[Outcome]:
         appends, others = [one for one in units if one.work is None], [one for one in units if one.work is not None]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             outcomes = self._together(appends) + [self._alone(unit) for unit in others]
-            self._loop.call_soon_threadsafe(self._answer, outcomes)
-            time.sleep(0.05)
+            early = [one for one in outcomes if one.unit.drafts]
+            self._loop.call_soon_threadsafe(self._answer, early)
+            time.sleep(0.05 if early else 0)
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             raise SystemExit(str(error)) from error
-        return []
+        return [one for one in outcomes if not one.unit.drafts]
 
     Writer._write = write  # type: ignore[method-assign]
 
