@@ -206,7 +206,7 @@ def test_a_secret_is_typed_unseen(installation: Installation) -> None:
         seen += os.read(leader, 1024)
     while termios.tcgetattr(leader)[3] & termios.ECHO:
         os.sched_yield()
-    os.write(leader, b"whsec_dHlwZWQgdW5zZWVuIQ==\n")
+    os.write(leader, b"whsec_dHlwZWQgdW5zZWVuLCBhbmQgbG9uZyBlbm91Z2g=\n")
     assert process.wait(30) == 0
     try:
         while chunk := os.read(leader, 4096):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -218,8 +219,8 @@ class Counter:
     async def market(self, store: StoreId = NORTH) -> ConnectionId:
         """A connection that lacks nothing."""
         made = await self.desk.connections.connect(ADMIN, store, ConnectWish(MARKET, config={"seller_id": "ACME1"}))
-        for name in ("api_key", "webhook_secret"):
-            await self.desk.credentials.set(ADMIN, store, made.id, name, secret(f"{name} of {store}"))
+        for name, make in (("api_key", secret), ("webhook_secret", signing)):
+            await self.desk.credentials.set(ADMIN, store, made.id, name, make(f"{name} of {store}"))
         return made.id
 
     async def enabled(self, store: StoreId = NORTH) -> ConnectionId:
@@ -232,6 +233,11 @@ class Counter:
 
 def secret(text: str) -> Secret:
     return Secret(text.encode())
+
+
+def signing(text: str) -> Secret:
+    """One for each text, in the form that Standard Webhooks asks for."""
+    return Secret(b"whsec_" + base64.b64encode(hashlib.sha256(text.encode()).digest()))
 
 
 def lane(connection: ConnectionId, route: str = "product-push", store: StoreId = NORTH) -> LaneId:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from crossdock.credentials.secret import Secret
 from crossdock.model.connection import ConnectionState, CoreMode
 from crossdock.model.errors import Conflict, IllegalMove, Invalid, NotFound
 from crossdock.model.ids import StoreId
 from crossdock.stores.connection_desk import ConnectWish
 from crossdock.stores.store_desk import CoreWish
-from stores.counter import ADMIN, HOOK, MARKET, NORTH, SOUTH, Counter, lane, secret
+from stores.counter import ADMIN, HOOK, MARKET, NORTH, SOUTH, Counter, lane, secret, signing
 
 S = ConnectionState
 
@@ -147,16 +148,16 @@ async def test_a_rotated_credential_overlaps_as_the_contract_says(counter: Count
 
 async def test_a_credential_without_overlap_is_replaced_at_once(counter: Counter) -> None:
     name = await counter.enabled()
-    await counter.desk.credentials.set(ADMIN, NORTH, name, "webhook_secret", secret("the new one"))
+    await counter.desk.credentials.set(ADMIN, NORTH, name, "webhook_secret", signing("the new one"))
     door = await counter.directory.door(name, None)
     assert door is not None
-    assert [one.reveal() for one in door.secrets["webhook_secret"]] == [b"the new one"]
+    assert door.secrets["webhook_secret"] == (signing("the new one"),)
 
 
 async def test_a_credential_does_not_follow_a_changed_host(counter: Counter) -> None:
     desk = counter.desk
     made = await desk.connections.connect(ADMIN, NORTH, ConnectWish(HOOK, config={"url": "https://one.example/in"}))
-    await desk.credentials.set(ADMIN, NORTH, made.id, "signing", secret("whsec of one"))
+    await desk.credentials.set(ADMIN, NORTH, made.id, "signing", signing("one"))
     await desk.connections.validate(ADMIN, made)
     await desk.connections.enable(ADMIN, made)
     with pytest.raises(Conflict, match="another host"):
@@ -169,7 +170,7 @@ async def test_a_credential_does_not_follow_a_changed_host(counter: Counter) -> 
     assert "signing" not in way.secrets
     with pytest.raises(Conflict, match="enter it again"):
         await desk.connections.resume(ADMIN, made)
-    await desk.credentials.set(ADMIN, NORTH, made.id, "signing", secret("whsec of two"))
+    await desk.credentials.set(ADMIN, NORTH, made.id, "signing", signing("two"))
     assert (await desk.connections.resume(ADMIN, made)).state is S.ENABLED
 
 
@@ -234,3 +235,15 @@ async def test_a_used_credential_is_not_dropped(counter: Counter) -> None:
     await counter.desk.credentials.drop(ADMIN, NORTH, name, "api_key")
     with pytest.raises(NotFound):
         await counter.desk.credentials.drop(ADMIN, NORTH, name, "api_key")
+
+
+@pytest.mark.parametrize("bad", [b"short", b"whsec_c2hvcnQ=", b"whsec_no base64 at all, but long enough"])
+async def test_a_signing_secret_that_its_scheme_cannot_use_is_said_when_it_is_entered(
+    counter: Counter, bad: bytes
+) -> None:
+    name = await counter.market()
+    with pytest.raises(Invalid) as caught:
+        await counter.desk.credentials.set(ADMIN, NORTH, name, "webhook_secret", Secret(bad))
+    assert caught.value.code == "CD6012"
+    assert bad.decode() not in str(caught.value)
+    assert (await counter.desk.credentials.listed(NORTH, name)).credential("webhook_secret").version == 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 from crossdock.model.connection import Connection, ConnectionState
 from crossdock.model.ids import ConnectionId, StoreId
 from crossdock.stores.directory import UNKNOWN_MAX
-from stores.counter import ADMIN, NORTH, SOUTH, Counter, lane, secret
+from stores.counter import ADMIN, NORTH, SOUTH, Counter, lane, signing
 
 
 def counting(counter: Counter) -> list[str]:
@@ -56,10 +56,10 @@ async def test_a_change_is_seen_by_the_next_look(counter: Counter) -> None:
 async def test_a_credential_is_seen_by_the_next_look(counter: Counter) -> None:
     name = await counter.enabled()
     await counter.directory.door(name, None)
-    await counter.desk.credentials.set(ADMIN, NORTH, name, "webhook_secret", secret("new"))
+    await counter.desk.credentials.set(ADMIN, NORTH, name, "webhook_secret", signing("new"))
     door = await counter.directory.door(name, None)
     assert door is not None
-    assert door.secrets["webhook_secret"] == (secret("new"),)
+    assert door.secrets["webhook_secret"] == (signing("new"),)
 
 
 async def test_a_way_of_another_store_is_none(counter: Counter) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from crossdock.credentials.secret import Secret
 from crossdock.model.connection import Connection, ConnectionState, Credential
-from crossdock.model.contract import CredentialSlot
+from crossdock.model.contract import Contract, CredentialSlot, Verify
 from crossdock.model.errors import Conflict, Invalid
 from crossdock.model.ids import ConnectionId, Instant, StoreId
+from crossdock.signing import SCHEMES
+from crossdock.signing.scheme import deferred, unusable
 from crossdock.stores.authority import nothing_here
 from crossdock.stores.office import Act, Office, again_if_moved
 from crossdock.stores.port import DropCredential, PutCredential
@@ -26,7 +28,8 @@ class CredentialDesk:
     async def set(self, act: Act, store: StoreId, connection: ConnectionId, name: str, secret: Secret) -> Credential:
         """Seals `secret` for the hosts that it may go to now. The one before stays good for the slot's overlap.
 
-        Invalid (CD3008) for a name that the contract has no slot for, or a value out of bounds."""
+        Invalid CD3008 for a name that the contract has no slot for, or a value out of bounds; CD6012 for a signing
+        secret that its scheme cannot use."""
         office = self._office
         keys = office.vault.open(await office.store(store))
         checked(secret)
@@ -34,6 +37,7 @@ class CredentialDesk:
         async def once() -> Credential:
             standing = await read_standing(office, store, connection)
             slot = _slot(standing, name)
+            _must_sign(standing.contract, name, secret)
             hosts = hosts_of(standing.contract, name, standing.config, office.hosts)
             now = office.clock()
             before = standing.credential(name)
@@ -94,3 +98,17 @@ def _must_rest(connection: Connection) -> None:
             f"The connection is {connection.state}: a credential in use is not dropped.",
             remedy="Set a new one over it, or disable the connection first.",
         )
+
+
+def _must_sign(contract: Contract, name: str, secret: Secret) -> None:
+    """Said when it is entered: later, every request would be refused, or every entry parked, for it. Knobs that wait
+    for the configuration cannot be judged here."""
+    for route in contract.routes:
+        source = route.source
+        problem = ""
+        if source is not None and source.secret == name and not deferred(source.knobs):
+            problem = SCHEMES[source.verify].secret_problem(secret, source.knobs)
+        elif route.webhook_secret == name:
+            problem = SCHEMES[Verify.STANDARD_WEBHOOKS].secret_problem(secret, {})
+        if problem:
+            raise unusable(problem)
