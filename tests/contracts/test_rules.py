@@ -29,7 +29,7 @@ MUTATIONS: list[tuple[str, str, str, str]] = [
     ("S001", ACME, "timeout: PT15S", "timeout: 15s"),
     ("S001", ACME, "auto_publish: {type: boolean, default: false", "auto_publish: {type: object, default: {}"),
     ("S001", ACME, "map: acme-item.jmespath", "map: acme-none.jmespath"),
-    ("S001", ACME, "drop_same_hash: true", "drop_same_hash: yes"),
+    ("S001", ACME, "drop_own_origin: true", "drop_own_origin: yes"),
     ("S010", HOOK, "direction: outbound\npage", "direction: inbound\npage"),
     ("S011", HOOK, "lifecycle:\n", "coupling: {correlate: {ours: /sku, theirs: /id}, conflict: field_owner_wins,"
      " echo: {}, hops_max: 2, reconcile: report_only}\nlifecycle:\n"),

@@ -137,7 +137,6 @@ def _coupling(section: Section) -> Coupling:
         owner_of=section.words("owner_of"),
         conflict=section.text("conflict", pattern=CONFLICT),
         drop_own_origin=echo.flag("drop_own_origin", True),
-        drop_same_hash=echo.flag("drop_same_hash", False),
         echo_window_ms=echo.duration("window", DAY_MS),
         hops_max=section.number("hops_max", low=1, high=16),
         reconcile=section.text("reconcile", pattern=RECONCILE),

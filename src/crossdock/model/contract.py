@@ -315,7 +315,6 @@ class Coupling:
     owner_of: Mapping[str, str]
     conflict: str
     drop_own_origin: bool
-    drop_same_hash: bool
     echo_window_ms: int
     hops_max: int
     reconcile: str

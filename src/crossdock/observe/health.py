@@ -56,7 +56,7 @@ class Health:
     async def _engine_answers(self) -> Check:
         # Not `findings`: they may read the whole file, and anybody may ask this.
         try:
-            await self._engine.registry.stores(limit=1)
+            await self._engine.writable()
         except CrossdockError as error:
             return Check("engine", False, error.code)
         return Check("engine", True)

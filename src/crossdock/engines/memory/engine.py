@@ -39,6 +39,9 @@ class MemoryEngine:
     async def close(self) -> None:
         """Nothing to close."""
 
+    async def writable(self) -> None:
+        return None
+
     async def findings(self) -> Sequence[Finding]:
         return [
             Finding(

@@ -86,6 +86,10 @@ class SqliteEngine:
             await self._writer.close()
         self._lock.give_up()
 
+    async def writable(self) -> None:
+        """An empty transaction goes through the writer as any other."""
+        await started(self._writer).do(lambda connection: None)
+
     async def findings(self) -> Sequence[Finding]:
         """What the doctor wants to know, SQLite's own quick check included (it reads the whole file)."""
         writer = started(self._writer)
