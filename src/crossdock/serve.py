@@ -71,7 +71,7 @@ async def _serve(app: App, sock: socket.socket, say: Callable[[str], None], stop
     settings = app.ground.settings
     config = uvicorn.Config(
         app.asgi,
-        http=guarded(Guards()),
+        http=guarded(Guards(), app.refused),
         ws="none",
         lifespan="off",
         access_log=False,

@@ -34,7 +34,7 @@ from crossdock.ingest.accept import Acceptor
 from crossdock.ingest.accept import Parts as IngestParts
 from crossdock.model.connection import Principal, Role
 from crossdock.model.contract import Environment
-from crossdock.model.errors import CrossdockError, Invalid
+from crossdock.model.errors import CrossdockError, Invalid, Refused
 from crossdock.model.ids import ConnectionId, CorrelationId, Instant, StoreId, base32
 from crossdock.observe.health import Examination, Health, examine
 from crossdock.observe.lines import Lines
@@ -232,6 +232,10 @@ class App:
             address=address_of(self.ground.settings),
             version=version("crossdock"),
         )
+
+    def refused(self, error: Refused) -> None:
+        """A request that was refused before it was whole: nobody further in hears of it."""
+        self.lines.write("ingest.refused", status=error.status, code=error.code)
 
     def refuse_more(self, reason: str) -> None:
         """Says not ready, so that whoever sends traffic here sends it elsewhere."""

@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from crossdock.http.deadlines import GuardedProtocol, Guards, guarded
+from crossdock.model.errors import Refused
 
 GOOD = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nok"
 Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
@@ -39,8 +40,10 @@ async def early(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def served(guards: Guards, app: Application = echo) -> AsyncIterator[tuple[int, type[GuardedProtocol]]]:
-    protocol = guarded(guards)
+async def served(
+    guards: Guards, app: Application = echo, told: Callable[[Refused], None] = lambda _: None
+) -> AsyncIterator[tuple[int, type[GuardedProtocol]]]:
+    protocol = guarded(guards, told)
     config = Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
@@ -186,6 +189,15 @@ async def test_an_answer_before_the_body_lets_the_sender_finish_within_bounds() 
             *[b"f00\r\n" + b"x" * 3840 + b"\r\n"] * 400,
         ]
         await said(port, *endless)
+
+
+async def test_who_asks_hears_of_every_refusal() -> None:
+    heard: list[tuple[int, str]] = []
+    guards = Guards(header_seconds=0.05)
+    async with served(guards, told=lambda error: heard.append((error.status, error.code))) as (port, _):
+        await said(port, b"POST /x HTTP/1.1\r\nhost: h\r\n")
+        await said(port, b"no HTTP at all\r\n\r\n")
+    assert heard == [(408, "CD1023"), (400, "CD1020")]
 
 
 async def test_two_listeners_count_apart() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle, Transport
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +32,8 @@ from crossdock.model.limits import (
     KEEPALIVE_SECONDS,
     TARGET_BYTES_MAX,
 )
+
+Told = Callable[[Refused], None]
 
 LINE_OVERHEAD = 4  # ": " and the line's end
 BODY_LOOK_SECONDS = 1.0  # how often a body's flow is looked at
@@ -56,6 +59,7 @@ class Guards:
 class GuardedProtocol(HttpToolsProtocol):
     guards: ClassVar[Guards] = Guards()
     addresses: ClassVar[Counter[str]] = Counter()
+    told: ClassVar[tuple[Told, ...]] = ()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -205,6 +209,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        for tell in self.told:
+            tell(error)
         self._header_timer = _stopped(self._header_timer)
         self._body_timer = _stopped(self._body_timer)
         self._unset_keepalive_if_required()
@@ -220,9 +226,9 @@ class GuardedProtocol(HttpToolsProtocol):
         return not self.cycle.response_started and not self.pipeline and self.cycle.more_body
 
 
-def guarded(guards: Guards) -> type[GuardedProtocol]:
-    """A protocol class with these guards and its own address counts."""
-    return type("Guarded", (GuardedProtocol,), {"guards": guards, "addresses": Counter()})
+def guarded(guards: Guards, *told: Told) -> type[GuardedProtocol]:
+    """A protocol class with these guards and its own address counts. Each of `told` hears of every refusal."""
+    return type("Guarded", (GuardedProtocol,), {"guards": guards, "addresses": Counter(), "told": told})
 
 
 def _headers_too_large(guards: Guards) -> Refused:
