@@ -1,4 +1,4 @@
-"""A served Crossdock in a process of its own, receivers on loopback, and the parties of a journey as plain functions."""
+"""A served Crossdock in a process of its own, receivers on loopback, and the parties of a journey as functions."""
 
 from __future__ import annotations
 

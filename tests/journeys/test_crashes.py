@@ -1,4 +1,4 @@
-"""Somebody dies at the worst moment: the core, its endpoint, or Crossdock itself. Nothing is lost, ids and bodies stay."""
+"""Somebody dies at the worst moment: the core or Crossdock itself. Nothing is lost; ids and bodies stay."""
 
 from __future__ import annotations
 
@@ -74,27 +74,24 @@ def test_a_push_waits_for_a_core_that_is_down(tmp_path_factory: pytest.TempPathF
         assert Webhook(SECRET).verify(came.raw, came.headers)["data"]["order_id"] == "o-2"
 
 
-@pytest.mark.parametrize("events", [3])
-def test_what_was_accepted_before_a_kill_is_delivered_after_it(
-    tmp_path_factory: pytest.TempPathFactory, events: int
-) -> None:
+def test_what_was_accepted_before_a_kill_is_delivered_after_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    events = 3  # fewer than the contract lets out at once: each has begun when the kill comes
     with receiving() as receiver, floor_in(tmp_path_factory.mktemp("kill"), receiver.address) as floor:
         floor.store("north")
         config = {"url": f"http://{receiver.address}/hook"}
         floor.connect("north", "webhook.custom", config, signing_secret=SECRET)
         receiver.hold.clear()
         assert floor.publish("north", *(product(f"k-{at}") for at in range(events))).status == 202
-        begun = {one.headers["webhook-id"]: one.raw for one in receiver.wait_for(1)}
+        begun = {one.headers["webhook-id"]: one.raw for one in receiver.wait_for(events)}
         assert floor.process is not None
         os.kill(floor.process.pid, signal.SIGKILL)
-        receiver.hold.set()
-        before = len(receiver.came)
         floor.end()
+        receiver.hold.set()
         floor.start()
         lanes = {one["route"]: one for one in floor.at_rest("north")}
         lane = lanes["product-changed"]
         assert (lane["accepted"], lane["delivered"]) == (events, events)
-        after = receiver.came[before:]
+        after = receiver.came[events:]
         assert sorted(one.event["data"]["sku"] for one in after) == [f"k-{at}" for at in range(events)]
         again = {one.headers["webhook-id"]: one.raw for one in after}
-        assert all(again[name] == raw for name, raw in begun.items())
+        assert again == begun
