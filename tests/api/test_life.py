@@ -6,7 +6,7 @@ import json
 
 from api.house import NORTH, House, furnish
 
-SECRET = "planted-canary-8d1f"
+SECRET = "whsec_cGxhbnRlZC1jYW5hcnktOGQxZi1pcy1sb25nLWVub3VnaA=="
 
 
 def test_the_whole_life_of_a_connection(house: House) -> None:

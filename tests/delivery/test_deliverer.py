@@ -323,7 +323,7 @@ async def test_an_erased_person_leaves_the_rest_deliverable_or_counts_as_erased(
 async def test_an_echo_goes_back_to_nobody_who_caused_it() -> None:
     far = FarEnd()
     world = await World(far).begin()
-    coupling = Coupling("/sku", "/item", {}, "field_owner_wins", True, True, DAY_MS, 2, "report_only")
+    coupling = Coupling("/sku", "/item", {}, "field_owner_wins", True, DAY_MS, 2, "report_only")
     way = world.ways[world.lane()]
     world.ways[world.lane()] = replace(way, contract=replace(way.contract, coupling=coupling))
     await world.publish({"sku": "a"}, caused_by=ConnectionId("con_one"))

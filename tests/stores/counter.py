@@ -125,7 +125,7 @@ def market(version: str = "1.0.0", **other: object) -> Contract:
         "config": CONFIG,
         "routes": (OUT, IN),
         "lifecycle": Lifecycle(("config_valid", "dry_run"), Queued.HOLD, 3),
-        "coupling": Coupling("/sku", "/item_id", {}, "field_owner_wins", True, True, DAY, 2, "PT6H"),
+        "coupling": Coupling("/sku", "/item_id", {}, "field_owner_wins", True, DAY, 2, "PT6H"),
     }
     return Contract(**{**values, **other})  # type: ignore[arg-type]
 

@@ -192,7 +192,7 @@ async def test_a_credential_does_not_follow_a_changed_host(counter: Counter) -> 
 )
 async def test_a_url_that_may_not_be_called_is_refused(counter: Counter, url: str) -> None:
     with pytest.raises(Invalid, match="CD3009"):
-        await counter.desk.stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PUSH, url, secret("s")))
+        await counter.desk.stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PUSH, url, signing("s")))
 
 
 async def test_the_core_endpoint_reaches_the_inbound_ways_at_once(counter: Counter) -> None:
@@ -200,24 +200,24 @@ async def test_the_core_endpoint_reaches_the_inbound_ways_at_once(counter: Count
     way = await counter.directory.way(lane(name, "order-in"))
     assert way is not None
     assert (way.core, way.targets) == (CoreMode.PULL, {})
-    wish = CoreWish(CoreMode.PUSH, "http://127.0.0.1:9002/core?x=1", secret("a core secret"))
+    wish = CoreWish(CoreMode.PUSH, "http://127.0.0.1:9002/core?x=1", signing("a core secret"))
     await counter.desk.stores.set_core_endpoint(ADMIN, NORTH, wish)
     way = await counter.directory.way(lane(name, "order-in"))
     assert way is not None
     assert way.core is CoreMode.PUSH
     assert way.targets["core"].connect_to == ("127.0.0.1", 9002)
     assert way.targets["core"].paths == ("/core?x=1",)
-    assert way.secrets["core"][0].reveal() == b"a core secret"
+    assert way.secrets["core"][0].reveal() == signing("a core secret").reveal()
 
 
 async def test_a_push_needs_a_secret_and_keeps_the_one_it_has(counter: Counter) -> None:
     stores = counter.desk.stores
     with pytest.raises(Invalid, match="CD3008"):
         await stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PUSH, "https://core.example/in"))
-    await stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PUSH, "https://core.example/in", secret("one")))
+    await stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PUSH, "https://core.example/in", signing("one")))
     await stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PULL))
     kept = await stores.set_core_endpoint(ADMIN, NORTH, CoreWish(CoreMode.PUSH, "https://core.example/in"))
-    assert counter.vault.open(await stores.read(NORTH)).unseal_core_secret(kept.sealed_secret) == secret("one")
+    assert counter.vault.open(await stores.read(NORTH)).unseal_core_secret(kept.sealed_secret) == signing("one")
 
 
 async def test_delivery_pauses_once_and_a_second_time_is_nothing(counter: Counter) -> None:
@@ -247,3 +247,10 @@ async def test_a_signing_secret_that_its_scheme_cannot_use_is_said_when_it_is_en
     assert caught.value.code == "CD6012"
     assert bad.decode() not in str(caught.value)
     assert (await counter.desk.credentials.listed(NORTH, name)).credential("webhook_secret").version == 1
+
+
+async def test_a_push_secret_that_cannot_sign_is_said_when_it_is_entered(counter: Counter) -> None:
+    wish = CoreWish(CoreMode.PUSH, "https://core.example/in", secret("too plain"))
+    with pytest.raises(Invalid, match="CD6012"):
+        await counter.desk.stores.set_core_endpoint(ADMIN, NORTH, wish)
+    assert (await counter.desk.stores.core_endpoint(NORTH)).mode is CoreMode.PULL

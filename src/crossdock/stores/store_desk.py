@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 
 from crossdock.credentials.secret import Secret
 from crossdock.model.connection import CoreEndpoint, CoreMode, Store
+from crossdock.model.contract import Verify
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import STORE_ID, StoreId
 from crossdock.model.limits import SECRET_BYTES_MAX
+from crossdock.signing import SCHEMES
+from crossdock.signing.scheme import unusable
 from crossdock.stores.office import Act, Office, again_if_moved
 from crossdock.stores.port import AddStore, PutCoreEndpoint
 from crossdock.stores.targets import url_target
@@ -47,10 +50,11 @@ class StoreDesk:
         return await self._office.registry.core_endpoint(store) or CoreEndpoint(store)
 
     async def set_core_endpoint(self, act: Act, store: StoreId, wish: CoreWish) -> CoreEndpoint:
-        """Invalid CD3009 for a URL that may not be called, CD3008 for a push without a secret."""
+        """Invalid CD3009 for a URL that may not be called, CD3008 for a push without a secret, CD6012 for a secret that
+        pushes cannot be signed with."""
         office = self._office
         keys = office.vault.open(await office.store(store))
-        sealed = b"" if wish.secret is None else keys.seal_core_secret(checked(wish.secret))
+        sealed = b"" if wish.secret is None else keys.seal_core_secret(signs_pushes(checked(wish.secret)))
         if wish.mode is CoreMode.PUSH:
             url_target(wish.url, "/url", office.hosts)
 
@@ -83,4 +87,12 @@ def checked(secret: Secret) -> Secret:
     """Invalid (CD3008) for an empty secret or one above SECRET_BYTES_MAX."""
     if not 1 <= len(secret.reveal()) <= SECRET_BYTES_MAX:
         raise Invalid("CD3008", f"A secret is 1 to {SECRET_BYTES_MAX} bytes.", where="/secret")
+    return secret
+
+
+def signs_pushes(secret: Secret) -> Secret:
+    """Said when it is entered: later, no push could be signed with it."""
+    problem = SCHEMES[Verify.STANDARD_WEBHOOKS].secret_problem(secret, {})
+    if problem:
+        raise unusable(problem)
     return secret
