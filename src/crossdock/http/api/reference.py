@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from crossdock.http.api.asked import ACTION
 
 METHODS = ("get", "post", "put", "patch", "delete")
+CODE = re.compile(r"`([^`]+)`")
 SUMMARY = (
     "Every answer has `x-correlation-id`; a caller may send its own. Errors are RFC 9457 problems with a `code` that "
     "`crossdock explain CODE` explains. Times are milliseconds since the Unix epoch. Lists have `items` and `next`."
@@ -154,7 +156,7 @@ def page_of(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Crossdock API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
         f"<h1>Crossdock API {html.escape(document['info']['version'])}</h1>"
-        f'<p>{html.escape(SUMMARY)}</p><p><a href="/openapi.json">openapi.json</a></p><nav>{links}</nav>'
+        f'<p>{prose(SUMMARY)}</p><p><a href="/openapi.json">openapi.json</a></p><nav>{links}</nav>'
         f"{''.join(parts)}</body></html>"
     )
 
@@ -166,12 +168,12 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
     ]
     rows += [(f"{name} (body)", text) for name, text in _fields(operation, document)]
     table = "".join(
-        f"<tr><td><code>{html.escape(name)}</code></td><td>{html.escape(text)}</td></tr>" for name, text in rows
+        f"<tr><td><code>{html.escape(name)}</code></td><td>{prose(text)}</td></tr>" for name, text in rows
     )
     codes = ", ".join(code for code in operation["responses"] if code != "default")
     return (
         f'<h3><span class="m">{method.upper()}</span><code>{html.escape(path)}</code></h3>'
-        f"<p>{html.escape(operation.get('description', ''))}</p>"
+        f"<p>{prose(operation.get('description', ''))}</p>"
         f"<p><small>answers {html.escape(codes)}; needs {html.escape(operation.get(ACTION, 'a signature'))}</small></p>"
         f"<table>{table}</table>"
     )
@@ -200,3 +202,8 @@ def serve_reference(app: FastAPI) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:
         return document
+
+
+def prose(text: str) -> str:
+    """Text as HTML; what stands in backticks is code."""
+    return CODE.sub(r"<code>\1</code>", html.escape(text))
