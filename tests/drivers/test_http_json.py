@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+from driver_samples import NOW, RULE, TRACE, bearer, parcel, way
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import local_egress, serving, target
-from samples import NOW, RULE, TRACE, bearer, parcel, way
 
 from crossdock.credentials.secret import Secret
 from crossdock.drivers.answers import answer_of, kind_of, retry_after_ms

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import AuthResult
+from driver_samples import NOW, RULE, parcel, way
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import local_egress, turns
-from samples import NOW, RULE, parcel, way
 
 from crossdock.credentials.secret import Secret
 from crossdock.drivers.smtp import Letter, Smtp, answer_of_code, render

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 import standardwebhooks
+from driver_samples import NOW, TRACE, parcel, way
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import local_egress, serving, target
-from samples import NOW, TRACE, parcel, way
 
 from crossdock.credentials.secret import Secret
 from crossdock.drivers.egress import HttpRequest
