@@ -167,9 +167,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         for one in operation.get("parameters", [])
     ]
     rows += [(f"{name} (body)", text) for name, text in _fields(operation, document)]
-    table = "".join(
-        f"<tr><td><code>{html.escape(name)}</code></td><td>{prose(text)}</td></tr>" for name, text in rows
-    )
+    table = "".join(f"<tr><td><code>{html.escape(name)}</code></td><td>{prose(text)}</td></tr>" for name, text in rows)
     codes = ", ".join(code for code in operation["responses"] if code != "default")
     return (
         f'<h3><span class="m">{method.upper()}</span><code>{html.escape(path)}</code></h3>'
