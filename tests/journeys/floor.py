@@ -61,6 +61,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
 
+    do_PUT = do_POST
+
+    def do_GET(self) -> None:
+        """A connection's own check, which is always answered."""
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         """Silent."""
 
@@ -203,11 +211,16 @@ class Floor:
         return list(self.house.ok("GET", f"/v1/stores/{store}/lanes")["items"])
 
     def at_rest(self, store: str) -> list[dict[str, Any]]:
-        """The ledgers, once nothing waits; each closes."""
+        """The ledgers of its enabled connections, once nothing waits; each closes."""
+        shown = self.house.ok("GET", f"/v1/stores/{store}/connections")["items"]
+        enabled = {one["id"] for one in shown if one["state"] == "enabled"}
 
         def look() -> list[dict[str, Any]]:
-            lanes = self.lanes(store)
-            return [] if any(one["waiting"] for one in lanes) else lanes
+            lanes = [one for one in self.lanes(store) if one["connection"] in enabled]
+            behind = {one["route"] for one in lanes if one["waiting"]}
+            if behind == {"order-in"}:
+                self.pull(store, wait_seconds=0)  # the core's look takes its lane past what is not for it
+            return [] if behind else lanes
 
         found = until(look, "rest")
         assert all(one["closes"] for one in found), found
