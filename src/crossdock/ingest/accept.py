@@ -26,7 +26,7 @@ from crossdock.ingest.checks import value_of
 from crossdock.ingest.cloudevents import BULK, CoreEvent, events_of
 from crossdock.ingest.quotas import Quotas, Rates
 from crossdock.ingest.sealing import Packed, Packer, Stamp, keep
-from crossdock.ingest.shaping import Came, Shaped, data_of, dedupe_parts, knobs_of, shape
+from crossdock.ingest.shaping import Came, Knobs, Shaped, data_of, dedupe_parts, shape
 from crossdock.journal.port import Journal, Lanes
 from crossdock.model.connection import ConnectionState, Principal
 from crossdock.model.contract import EventSchema
@@ -123,6 +123,7 @@ class Acceptor:
     def __init__(self, parts: Parts, rates: Rates | None = None) -> None:
         self._parts = parts
         self._quotas = Quotas(rates or Rates())
+        self._knobs = Knobs()
         self._backlog = Backlog(parts.journal, parts.lanes)
 
     def admit(self, address: str, path: str) -> None:
@@ -146,7 +147,7 @@ class Acceptor:
         """Keeps what a third party sent. Raises what DESIGN section 6 lists; Unauthenticated and Forbidden (CD1001)
         are answered with one fixed body."""
         now = self._parts.clock()
-        verified = _verified(door, arrival, now)
+        verified = _verified(door, self._knobs, arrival, now)
         if door is None or verified is None:
             self.blame(arrival.address, arrival.path)
             raise Unauthenticated("CD1001", "Not accepted.")
@@ -259,7 +260,7 @@ def _told(draft: Draft, answer: Appended) -> dict[str, str]:
     return {"event_id": first.event_id, "correlation_id": first.correlation_id}
 
 
-def _verified(door: Door | None, arrival: Arrival, now: Instant) -> Verified | None:
+def _verified(door: Door | None, knobs: Knobs, arrival: Arrival, now: Instant) -> Verified | None:
     """Who it is from, or None. Without a door, or without a secret in it, a signature is checked all the same, so that
     the time it takes tells nothing."""
     request = SignedRequest(arrival.method, arrival.url, arrival.headers, arrival.body)
@@ -270,7 +271,7 @@ def _verified(door: Door | None, arrival: Arrival, now: Instant) -> Verified | N
             scheme.verify(request, _NOBODY, {}, TOLERANCE_MS, now)
         return None
     outcome = SCHEMES[source.verify].verify(
-        request, secrets, knobs_of(source, door.config), min(source.tolerance_ms, REPLAY_TOLERANCE_MS_MAX), now
+        request, secrets, knobs.of(door, source), min(source.tolerance_ms, REPLAY_TOLERANCE_MS_MAX), now
     )
     return outcome if isinstance(outcome, Verified) else None
 

@@ -15,8 +15,9 @@ from crossdock.contracts.schemas import Problem, validate
 from crossdock.ingest.checks import canonical
 from crossdock.model.contract import EventSchema, IdempotencyRule, Route, Source
 from crossdock.model.errors import Invalid
-from crossdock.model.ids import Json, JsonObject
-from crossdock.model.limits import ID_CHARS_MAX
+from crossdock.model.ids import ConnectionId, Json, JsonObject, RouteName
+from crossdock.model.limits import DOORS_REMEMBERED_MAX, ID_CHARS_MAX
+from crossdock.stores.ways import Door
 
 _CONFIG_NAME = re.compile(r"\{config\.([A-Za-z0-9_]+)\}")
 
@@ -101,6 +102,23 @@ def dedupe_parts(rule: IdempotencyRule, route: Route, came: Came, body: bytes) -
         else:
             parts.append(_named(name, came))
     return parts
+
+
+class Knobs:
+    """The knobs of each door, filled in once for each revision."""
+
+    def __init__(self) -> None:
+        self._filled: dict[tuple[ConnectionId, RouteName, int], Mapping[str, str]] = {}
+
+    def of(self, door: Door, source: Source) -> Mapping[str, str]:
+        place = door.connection, door.route.name, door.revision
+        found = self._filled.get(place)
+        if found is None:
+            found = knobs_of(source, door.config)
+            if len(self._filled) >= DOORS_REMEMBERED_MAX:
+                self._filled.clear()
+            self._filled[place] = found
+        return found
 
 
 def knobs_of(source: Source, config: JsonObject) -> Mapping[str, str]:

@@ -31,14 +31,16 @@ CONTRACT_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9]+(?:-[a-z0-9]+)*
 ROUTE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(one + other for one in CROCKFORD for other in CROCKFORD)
 
 
 def base32(random: bytes, length: int) -> str:
     """The first `length` Crockford base 32 digits of `random` (5 bits each); ValueError if it is too short."""
     if len(random) * 8 < length * 5:
         raise ValueError(f"{length} digits need {length * 5} bits, got {len(random) * 8}")
-    number = int.from_bytes(random, "big") >> (len(random) * 8 - length * 5)
-    return "".join(CROCKFORD[(number >> shift) & 31] for shift in range((length - 1) * 5, -1, -5))
+    even = length + length % 2  # two digits at a time: this runs twice for each event that is accepted
+    number = (int.from_bytes(random, "big") << 5) >> (len(random) * 8 + 5 - even * 5)
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range((even - 2) * 5, -1, -10)])[:length]
 
 
 @dataclass(frozen=True, slots=True, order=True)

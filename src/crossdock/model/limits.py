@@ -34,6 +34,7 @@ CONNECTIONS_PER_ADDRESS_MAX = 256
 GROUP_COMMIT_ENTRIES_MAX = 512  # measured: 256 rows a commit reach 138k rows/s; more only adds latency
 PENDING_APPENDS_MAX = 20_000  # beyond it ingest answers 503: memory stays bounded at about 20,000 x 8 KiB
 READ_ENTRIES_MAX = 500
+DOORS_REMEMBERED_MAX = 10_000  # doors whose settings are kept filled in: a few hundred bytes each
 SUBJECT_KEYS_KNOWN_MAX = 50_000  # wrapped keys that a process remembers: about 15 MiB; one more costs a look-up
 LANE_SKIPS_MAX = 64  # a lane opened and closed more often than that with a backlog is refused
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from crossdock.model.ids import Instant
 from crossdock.observe.lines import Value
 
 BUFFERED_LINES_MAX = 10_000  # about 3 MiB; beyond it whoever writes a line waits for the disk
+_SOUND = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII but space, quote, equals sign and backslash
 _encode = msgspec.json.Encoder().encode
 
 
@@ -61,6 +63,6 @@ def _plain(value: Value) -> str:
         return "true" if value else "false"
     text = str(value)
     # A value of an outsider's making must not start a new line or a new field, or steer a terminal.
-    if text and text.isascii() and text.isprintable() and not any(char in ' "=\\' for char in text):
+    if _SOUND.fullmatch(text):
         return text
     return _encode("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)).decode()
