@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -20,8 +21,9 @@ def sockets_of(pid: int) -> dict[str, list[tuple[str, str, str]]]:
     """(local, remote, state) of each socket of the process, by table; hexadecimal as the kernel writes it."""
     owned = set()
     for name in os.listdir(f"/proc/{pid}/fd"):
-        found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{name}"))
-        owned |= {found[1]} if found else set()
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{name}"))
+            owned |= {found[1]} if found else set()
     tables: dict[str, list[tuple[str, str, str]]] = {}
     for table in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
         for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
