@@ -40,7 +40,7 @@ SHIPPED = Path(str(resources.files("crossdock.catalogue")))
 NORTH, SOUTH = "north", "south"
 KEYS = {NORTH: "the till of the north signs so", SOUTH: "the till of the south signs so"}
 ACME_KEY = "acme signs its orders with this one"
-SANDBOX = "sandbox-api.acme-market.com"
+SANDBOX = "api.sandbox.acme-market.example"
 
 
 @pytest.fixture(scope="module")
