@@ -61,7 +61,7 @@ def select_then_insert() -> None:
             answers += await journal.append([replace(draft, subject_ref=None, subject_key=None)])
         return answers
 
-    accept.keep = keep
+    accept.keep = keep  # type: ignore[attr-defined]
 
 
 SABOTEURS: dict[str, Callable[[], None]] = {
