@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -21,6 +22,9 @@ BACKLOG = 2_048
 SWITCH_SECONDS = 0.001
 """How long a busy thread keeps the interpreter from one that waits. The writer gives it up at each call into SQLite;
 with Python's own 5 ms it waits longer for its turn than for the disk (measured: a third fewer accepts a second)."""
+GC_THRESHOLDS = (2_000, 20, 100)
+"""Full collections walk every contract and schema again and stop all requests meanwhile: what stands after the start is
+taken out of their way, and they come a hundred times less often (measured: p99 of an accept falls by half)."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -58,6 +62,8 @@ async def run(settings: Settings, say: Callable[[str], None], stop: asyncio.Even
     try:
         app = await build(settings.model_copy(update={"port": sock.getsockname()[1]}))
         await app.start()
+        gc.collect()
+        gc.freeze()
     except BaseException:
         sock.close()
         raise
@@ -102,5 +108,6 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         await run(settings, say, stop)
 
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(until_told())
