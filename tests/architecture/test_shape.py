@@ -17,6 +17,7 @@ BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "core", "manager"}
 PURE = (
     "model/",
     "signing/",
+    "contracts/",
     "ingest/checks.py",
     "ingest/gcra.py",
     "delivery/decide.py",
@@ -26,6 +27,7 @@ PURE = (
     "stores/revision.py",
     "stores/authority.py",
 )
+READS_FILES = ("contracts/catalogue.py", "contracts/files.py", "contracts/lint.py")
 IMPURE_IMPORTS = {
     "asyncio", "aiohttp", "apsw", "http", "io", "os", "pathlib", "random", "secrets", "select", "shutil", "socket",
     "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request",
@@ -81,7 +83,9 @@ def test_imports_stand_at_the_top_and_hide_nothing(path: Path) -> None:
     assert not inner, f"imports inside functions at lines {sorted(inner)}"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if name(p).startswith(PURE)], ids=name)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if name(p).startswith(PURE) and name(p) not in READS_FILES], ids=name
+)
 def test_a_pure_module_does_no_io_and_reads_no_clock(path: Path) -> None:
     roots = {full for full in imported(tree(path)) if full in IMPURE_IMPORTS or full.split(".")[0] in IMPURE_IMPORTS}
     assert not roots
