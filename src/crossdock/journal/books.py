@@ -53,6 +53,12 @@ def still_ahead(skips: Sequence[Skip], cursor: Position) -> tuple[Skip, ...]:
     return tuple(skip for skip in skips if skip.to > cursor)
 
 
+def reach(lane: Lane, closed_head: Position, head: Position) -> Position:
+    """How far the journal is this lane's business: to its head, or for a closed lane to where it ended at the close.
+    What comes after that will never be sent along it."""
+    return head if lane.open else Position(max(closed_head, lane.cursor))
+
+
 def skips_when_opened(lane: Lane, closed_head: Position, head: Position) -> tuple[Skip, ...]:
     """The skips of a lane that was closed when the journal ended at `closed_head`, and opens when it ends at `head`.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from crossdock.journal.books import (
     check_books,
     due_at,
+    reach,
     replayed_held,
     replayed_resolved,
     skips_when_opened,
@@ -200,7 +201,7 @@ class MemoryLanes:
 
     def _ledger(self, row: LaneRow) -> Ledger:
         waiting = len(row.unresolved())
-        head = self._state.head(row.lane.id.store)
+        head = reach(row.lane, row.closed_head, self._state.head(row.lane.id.store))
         return ledger_of(row.lane, head=head, retrying_or_waiting=waiting, parked=len(row.held) - waiting)
 
     async def held(

@@ -135,6 +135,15 @@ class LanesSuite:
         assert lane.skips == ()
         await closes(engine)
 
+    async def test_what_comes_while_closed_is_not_the_lanes_business(self, engine: Engine) -> None:
+        await ready(engine, 2)
+        await write(engine, CloseLane(LANE, Queued.HOLD))
+        await engine.journal.append([draft("later")])
+        (ledger,) = await engine.lanes.ledgers()
+        assert (ledger.accepted, ledger.waiting) == (2, 2)
+        await write(engine, OpenLane(LANE))
+        await closes(engine)
+
     async def test_discarding_expires_all_but_the_parked_and_ends_turns_under_way(self, engine: Engine) -> None:
         await ready(engine, 5)
         await engine.lanes.settle([change(3, 1, held(2), held(3, HeldState.PARKED))])

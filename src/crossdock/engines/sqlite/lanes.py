@@ -13,7 +13,7 @@ from crossdock.engines.sqlite.journal import entries_after, entry_at, head_of
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.statements import Row, query, write_many
 from crossdock.engines.sqlite.writer import Writer
-from crossdock.journal.books import check_books, due_at, stale, still_ahead
+from crossdock.journal.books import check_books, due_at, reach, stale, still_ahead
 from crossdock.journal.port import LaneRead, LaneWish
 from crossdock.model.attempt import Answer, AnswerKind, Attempt
 from crossdock.model.entry import Entry
@@ -191,7 +191,9 @@ def lane_of(row: tuple[Any, ...]) -> LaneRow:
 
 def ledger_from(row: tuple[Any, ...]) -> Ledger:
     head, waiting, parked = row[16:19]
-    return ledger_of(lane_of(row).lane, head=head, retrying_or_waiting=waiting, parked=parked)
+    found = lane_of(row)
+    end = reach(found.lane, found.closed_head, head)
+    return ledger_of(found.lane, head=end, retrying_or_waiting=waiting, parked=parked)
 
 
 def held_of(row: tuple[Any, ...]) -> Held:
