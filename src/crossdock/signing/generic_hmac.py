@@ -239,12 +239,12 @@ def _presented(plan: Plan, headers: Mapping[str, str]) -> Presented | None:
             if len(stamps) != 1:
                 return None
             stamp = stamps[0]
-    signatures = tuple(
-        _canonical(plan, text.strip().removeprefix(plan.prefix))
-        for text in listed
-        if text.strip().startswith(plan.prefix)
-    )
-    return Presented(signatures, stamp, message_id) if signatures else None
+    signatures = [
+        _canonical(plan, text.removeprefix(plan.prefix))
+        for text in [text.strip() for text in listed]
+        if text.startswith(plan.prefix)
+    ]
+    return Presented(tuple(signatures), stamp, message_id) if signatures else None
 
 
 def _matches(plan: Plan, signatures: Sequence[str], content: bytes, secrets: Sequence[Revealing]) -> bool:
@@ -285,8 +285,10 @@ def _content(plan: Plan, request: SignedRequest, shown: Presented) -> bytes:
         "{method}": request.method.upper(),
     }
     return b"".join(
-        request.body if part == "{raw}" else texts.get(part, part).encode("utf-8", "surrogatepass")
-        for part in plan.parts
+        [
+            request.body if part == "{raw}" else texts.get(part, part).encode("utf-8", "surrogatepass")
+            for part in plan.parts
+        ]
     )
 
 
