@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import termios
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_from_a_store_to_a_delivered_event(installation: Installation, tmp_path:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     shown = installation.run("connect", "credential", "sofia", connection, "signing_secret", given=secret + "\n")
     assert secret not in shown.stdout + shown.stderr
+    assert re.search(r"^At +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", shown.stdout, re.MULTILINE)
     assert installation.json("connect", "validate", "sofia", connection)["state"] == "validated"
     assert installation.json("connect", "enable", "sofia", connection)["state"] == "enabled"
 
@@ -143,7 +145,9 @@ def test_nobody_there_is_exit_code_3(installation: Installation) -> None:
     gone = {**installation.environment, "CROSSDOCK_URL": "http://127.0.0.1:9"}
     done = subprocess.run([*PROGRAM, "store", "list", "--json"], check=False, capture_output=True, text=True, env=gone)
     assert done.returncode == 3
-    assert json.loads(done.stderr)["code"] == "CD7020"
+    problem = json.loads(done.stderr)
+    assert (problem["code"], problem["where"]) == ("CD7020", "http://127.0.0.1:9")
+    assert "crossdock serve" in problem["remedy"]
 
 
 @pytest.mark.parametrize("arguments", [["store"], ["store", "create"], ["store", "shwo"], ["lane", "list", "--nope"]])
@@ -178,7 +182,43 @@ def test_the_shipped_contracts_are_listed_shown_and_clean(installation: Installa
     assert "marketplace.acme" in ids
     shown = installation.json("contracts", "show", "marketplace.acme")
     assert {route["direction"] for route in shown["routes"]} == {"outbound", "inbound"}
+    assert shown["destinations"][0]["live"].endswith(".example")
+    assert installation.run("contracts", "lint").stdout == "Nothing was found.\n"
     assert "CD7029" in installation.run("contracts", "show", "no.such", code=1).stderr
+
+
+def test_a_shown_contract_names_its_hosts_and_each_field_with_its_class(installation: Installation) -> None:
+    shown = installation.run("contracts", "show", "analytics.http-batch").stdout.splitlines()
+    assert any("collect.factline.example" in line and "collect.sandbox.factline.example" in line for line in shown)
+    assert [line.split() for line in shown if line.startswith("/customer/id")] == [["/customer/id", "pii", "hmac"]]
+    assert any(line.split() == ["api_key", "yes", "no", "90", "days"] for line in shown)
+    whose = installation.run("contracts", "show", "webhook.custom").stdout
+    assert "the store's own, in config url" in whose
+
+
+def test_one_key_of_the_configuration_is_changed_and_the_rest_stays(installation: Installation) -> None:
+    installation.store("montana")
+    connection = installation.webhook("montana")
+    before = installation.json("connect", "show", "montana", connection)["config"]
+    change = ("connect", "config", "montana", connection)
+    installation.json(*change, "--set", "sellable_only=false")
+    after = installation.json("connect", "show", "montana", connection)["config"]
+    assert after == {**before, "sellable_only": False}
+    assert "/sellable_only" in installation.run(*change, "--set", "sellable_only=perhaps", code=1).stderr
+    assert installation.run(*change, code=2).stdout == ""
+    installation.run(*change, "--set", "sellable_only", code=2)
+
+
+def test_the_record_of_changes_is_read_by_store_and_page_by_page(installation: Installation) -> None:
+    installation.store("vidin")
+    installation.webhook("vidin")
+    of_the_store = installation.json("audit", "vidin")["items"]
+    assert {entry["store"] for entry in of_the_store} == {"vidin"}
+    assert "connection.enabled" in {entry["action"] for entry in of_the_store}
+    first = installation.json("audit", "--limit", "1")
+    second = installation.json("audit", "--after", str(first["next"]), "--limit", "1")
+    assert second["items"][0]["seq"] > first["items"][0]["seq"]
+    assert f"--after {first['next']}" in installation.run("audit", "--limit", "1").stderr
 
 
 def test_a_contract_that_breaks_a_rule_is_told_with_its_place(installation: Installation, tmp_path: Path) -> None:

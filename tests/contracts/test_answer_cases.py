@@ -3,6 +3,7 @@ the retry rules of those contracts come to."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
 
 import msgspec
@@ -110,8 +111,8 @@ def test_an_answer_ends_a_try_as_its_case_promises(contract: Contract, case: Cas
     assert route is not None
     assert case.answer is not None
     answer = answers(contract, route, case.answer)
-    for dice in (0.0, 0.5, 0.999):
-        decision = decide(answer, attempt=1, first_at=NOW, now=NOW, rule=route.retry, dice=lambda drawn=dice: drawn)
+    for drawn in (0.0, 0.5, 0.999):
+        decision = decide(answer, attempt=1, first_at=NOW, now=NOW, rule=route.retry, dice=partial(float, drawn))
         assert outcome(decision) is case.outcome
         if isinstance(decision, Retry) and case.answer.retry_after_seconds:
             assert decision.not_before >= NOW + case.answer.retry_after_seconds * 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,17 +70,46 @@ def needs(seat: Seat, store: Store, connection: Connection) -> Shown:
     return table(answer, items_of(answer), columns, empty="It needs nothing.", failed=not answer.get("ready", True))
 
 
-@command(app, "config", epilog='Example: echo \'{"region":"eu"}\' | crossdock connect config sofia con_... -')
+@command(app, "config", epilog="Example: crossdock connect config sofia con_... --set shop_name=Sofia --set units=3")
 def config(
     seat: Seat,
     store: Store,
     connection: Connection,
-    file: Annotated[Path, typer.Argument(help="A file with a JSON object, - for standard input.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A file with a JSON object, the whole configuration; - for standard input."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One key=value to change; the rest stays. JSON, or else text.", metavar="KEY=VALUE"),
+    ] = None,
     version: Annotated[str | None, typer.Option("--version", help="Move to this contract version.")] = None,
 ) -> Shown:
     """Give the connection a new configuration: a new revision, checked against the contract."""
+    changed = dict(setting(change) for change in changes or ())
+    if file is None and not changed and version is None:
+        raise typer.BadParameter("Name a file, or change a key with --set.")
     with seat.client() as crossdock:
-        return details(crossdock.configure(store, connection, read_object(file), contract_version=version))
+        if file is not None:
+            whole = {**read_object(file), **changed}
+            return details(crossdock.configure(store, connection, whole, contract_version=version))
+        found = crossdock.connection(store, connection)
+        whole = {**found["config"], **changed}
+        # The change rests on what was read: refused when another one came between.
+        return details(
+            crossdock.configure(store, connection, whole, contract_version=version, if_version=found["version"])
+        )
+
+
+def setting(change: str) -> tuple[str, Any]:
+    """The key and the value of `key=value`: JSON where it is JSON (3, true, "3"), else the text itself."""
+    key, equals, text = change.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"{change} is not KEY=VALUE.")
+    try:
+        return key, json.loads(text)
+    except ValueError:
+        return key, text
 
 
 @command(app, "credential", epilog="Example: crossdock connect credential sofia con_... api-key < key.txt")

@@ -27,6 +27,7 @@ class Commands(LazyGroup):
         "contracts": Noun("crossdock.cli.contracts", "List, show and check the contracts of integrations.", USE),
         "event": Noun("crossdock.cli.event", "Publish events, and see where one stands.", USE),
         "lane": Noun("crossdock.cli.lane", "See what is on its way, and send parked events again.", SEE),
+        "audit": Noun("crossdock.cli.audit", "See who changed what, and when; the oldest first.", SEE),
         "token": Noun("crossdock.cli.token", "Create, list and revoke API tokens.", USE),
         "doctor": Noun("crossdock.cli.doctor", "Check the engine, the settings and every ledger.", SEE),
         "explain": Noun("crossdock.cli.explain", "Say what an error code means and what to do.", SEE),

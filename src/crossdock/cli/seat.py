@@ -123,6 +123,11 @@ def answer(seat: Seat, work: Callable[[], Shown | None]) -> None:
         body = problem_of(error)
         if body is None:
             raise
+        if isinstance(error, Unreachable):
+            body |= {
+                "where": seat.url,
+                "remedy": "Is crossdock serve running there? --url or CROSSDOCK_URL says where.",
+            }
         told(seat, body)
         raise typer.Exit(exit_of(error)) from None
     if shown is None:

@@ -73,7 +73,7 @@ def details(data: Mapping[str, Any], fields: Mapping[str, Column] | None = None)
 
 
 def _column(name: str) -> Column:
-    return moment(name) if name.endswith("_at") else name
+    return moment(name) if name == "at" or name.endswith("_at") else name
 
 
 def value_of(row: Mapping[str, Any], column: Column) -> Any:

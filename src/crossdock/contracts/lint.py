@@ -24,3 +24,9 @@ def lint_path(path: Path) -> list[Finding]:
         folders = [top]
     schemas = shared_schemas(top, Catalogue.shipped().schemas)
     return sorted(finding for one in folders for finding in lint_folder(folder_of(one, str(one)), schemas))
+
+
+def lint_shipped() -> list[Finding]:
+    """Findings of the contracts that are in the package: none, or the package is not as it was released."""
+    shipped = Catalogue.shipped()
+    return sorted(finding for one in shipped.readings for finding in lint_folder(one.folder, shipped.schemas))
