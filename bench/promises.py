@@ -57,6 +57,8 @@ class Acknowledged:
     """Event ids that were answered with 2xx."""
 
     ids: set[str] = field(default_factory=set)
+    idle: int = 0
+    """Kills before which nothing was acknowledged: too many, and the promise was not tried."""
 
 
 async def send_until_broken(port: int, connection: str, numbers: Iterator[int], acked: Acknowledged) -> None:
@@ -88,10 +90,12 @@ def kill_cycles(one: Stage, kills: int, dice: random.Random) -> Acknowledged:
         moment = dice.uniform(0.05, 0.5)
         with suppress(Exception):  # the sale may meet the kill of the last cycle: then it is not acknowledged
             one.core.publish(STORE, [placed(next(sales)) for _ in range(20)])
+        before = len(acked.ids)
         killer = threading.Timer(moment, one.processes.kill, ("crossdock",))
         killer.start()
         asyncio.run(load_until_broken(one.port, till, numbers, acked))
         killer.join()
+        acked.idle += len(acked.ids) == before
         one.serve()
         if (cycle + 1) % 20 == 0:
             say(f"    {cycle + 1} kills, {len(acked.ids):,} acknowledged")
@@ -110,12 +114,13 @@ def row_1(kills: int, saboteur: str) -> Result:
     lost = len(acked.ids - there)
     bad_books = sum(not lane["closes"] for lane in books)
     text = (
-        f"{kills} kills, {len(acked.ids):,} acknowledged, {lost} lost"
+        f"{kills} kills ({acked.idle} of them idle), {len(acked.ids):,} acknowledged, {lost} lost"
         + (f" (below {3 / max(len(acked.ids), 1):.1e})" if not lost else "")
         + f", integrity {'ok' if sound else 'BROKEN'}, {len(books)} ledgers, {bad_books} open, "
         f"{seen['count'] - seen['distinct']} repeats delivered, {seen['differing']} with another body"
     )
-    return Result(not lost and sound and not bad_books and not seen["differing"] and bool(acked.ids), text)
+    tried = acked.idle <= kills // 10
+    return Result(not lost and sound and not bad_books and not seen["differing"] and tried, text)
 
 
 def settled(one: Stage, seconds_max: float) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ def unbounded(directory: Path) -> None:
     for path in directory.rglob("contract.yaml"):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"limit: \d+, burst: \d+", "limit: 100000, burst: 100000", text)
+        text = re.sub(r"backlog_max: \d+", "backlog_max: 1000000", text)
         text = re.sub(r"concurrency: \d+", "concurrency: 64", text)
         text = re.sub(r"delivery: \{timeout: PT\d+[SM]", "delivery: {timeout: PT10S", text)
         text = re.sub(r"(?m)^version: .*$", "version: 99.0.0", text)
