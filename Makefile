@@ -23,7 +23,7 @@ run: setup ## the demonstration on the embedded engine; serves until Ctrl-C
 	$(BIN)/crossdock demo --dir var
 
 test: setup ## every test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup ## lint, types, layers
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ def test_the_whole_life_of_a_connection(house: House) -> None:
 
 
 def test_a_secret_never_comes_back(house: House) -> None:
+    furnish(house, NORTH, SECRET)
     house.ok("PUT", f"/v1/stores/{NORTH}/core", {"mode": "push", "url": "https://core.example/x", "secret": SECRET})
     paths = [f"/v1/stores/{NORTH}{tail}" for tail in ("", "/core", "/connections", "/lanes", "/audit")]
     for connection in house.ok("GET", f"/v1/stores/{NORTH}/connections")["items"]:
@@ -84,6 +85,7 @@ def test_a_revoked_token_is_refused_at_once(house: House) -> None:
 
 
 def test_a_payload_is_for_the_stores_people_alone_and_on_the_record(house: House) -> None:
+    furnish(house, NORTH, SECRET)
     core = house.token_of("core", NORTH)
     event = {
         "specversion": "1.0",
@@ -104,6 +106,7 @@ def test_a_payload_is_for_the_stores_people_alone_and_on_the_record(house: House
 
 
 def test_a_refusal_of_authority_is_on_the_record(house: House) -> None:
+    furnish(house, NORTH, SECRET)
     viewer = house.token_of("store_viewer", NORTH)
     assert (
         house.call("POST", f"/v1/stores/{NORTH}/connections", {"integration": "orders.generic"}, viewer).status == 403

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock.drivers.addresses import SPECIAL_V4, SPECIAL_V6, host_name, public, special
+from crossdock.contracts.addresses import SPECIAL_V4, SPECIAL_V6, host_name, public, special
 
 
 def words(text: str) -> list[str]:

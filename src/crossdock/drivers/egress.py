@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from crossdock.drivers.addresses import host_name, public
+from crossdock.contracts.addresses import HTTPS_PORTS, host_name, public
 from crossdock.drivers.http1 import Broken, HttpConnection, RawAnswer
 from crossdock.drivers.pool import IDLE_SECONDS_MAX, Pool
 from crossdock.drivers.resolver import Resolver, system_resolver
@@ -30,7 +30,6 @@ from crossdock.model.ids import ConnectionId, StoreId
 from crossdock.model.limits import ANSWER_BYTES_MAX, TARGET_BYTES_MAX
 from crossdock.stores.ways import Target
 
-HTTP_PORTS = frozenset({443, 8443})
 SMTP_PORTS = frozenset({25, 465, 587, 2525})
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 ADDRESSES_TRIED_MAX = 3
@@ -246,7 +245,7 @@ class Egress:
             return AnswerKind.FORBIDDEN, "scheme"
         if not target.host.isascii() or host_name(target.host) is None:
             return AnswerKind.FORBIDDEN, "host"
-        ports = SMTP_PORTS if target.scheme == "smtp" else HTTP_PORTS
+        ports = SMTP_PORTS if target.scheme == "smtp" else HTTPS_PORTS
         if target.port not in ports and (name, target.port) not in self._policy.operator_hosts:
             return AnswerKind.FORBIDDEN, "port"
         return None

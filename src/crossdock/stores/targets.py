@@ -6,11 +6,11 @@ live one. Loopback is for `local` alone, and only as far as the operator's setti
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from crossdock.contracts.addresses import HTTPS_PORTS, host_name
 from crossdock.model.contract import Contract, Destination, Environment
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import JsonObject
@@ -44,7 +44,7 @@ def url_target(url: str, where: str, hosts: Hosts, methods: tuple[str, ...] = ("
         raise _refused(where, f"a URL is 1 to {URL_CHARS_MAX} printable ASCII characters without spaces")
     try:
         parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _refused(where, "it cannot be read as a URL") from None
     if parts.scheme not in {"https", "http"} or not host:
@@ -55,26 +55,22 @@ def url_target(url: str, where: str, hosts: Hosts, methods: tuple[str, ...] = ("
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if f"{host}:{port}" in hosts.loopback:
         return Target(parts.scheme, host, port, methods, (path,), (host, port))
-    _public_only(parts.scheme, host, where, hosts)
-    return Target("https", host, port, methods, (path,), hosts.mapped.get(host))
+    mapped = hosts.mapped.get(host)
+    if mapped is None:
+        _public_only(parts.scheme, host, port, where, hosts)
+    return Target("https", host, port, methods, (path,), mapped)
 
 
-def _public_only(scheme: str, host: str, where: str, hosts: Hosts) -> None:
+def _public_only(scheme: str, host: str, port: int, where: str, hosts: Hosts) -> None:
+    """What the egress would refuse without asking anybody is said here already."""
     if scheme != "https":
         raise _refused(where, "only https is allowed")
-    if _is_address(host) or "." not in host:
-        raise _refused(where, "it must name a public host, not an address")
+    if host_name(host) is None:
+        raise _refused(where, "it must name a public host, not an address and not a name of this machine or site")
+    if port not in HTTPS_PORTS:
+        raise _refused(where, f"the port must be one of {', '.join(str(one) for one in sorted(HTTPS_PORTS))}")
     if hosts.environment is not Environment.PRODUCTION and host in hosts.live:
         raise _refused(where, f"{host} is a production host, and this installation is {hosts.environment}")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        # 2130706433 and 0x7f.1 are addresses to some resolvers; a public name ends in letters.
-        return not host.rsplit(".", 1)[-1][:1].isalpha()
-    return True
 
 
 def _refused(where: str, why: str) -> Invalid:
@@ -134,7 +130,7 @@ def destinations_need(contract: Contract, config: JsonObject, hosts: Hosts) -> N
                 what = f"the operator has not set {destination.operator}" if destination.operator else "it has no host"
                 troubles.append(f"{destination.name}: {what}")
         except Invalid as error:
-            troubles.append(f"{destination.name}: {error.message}")
+            troubles.append(f"{destination.name}: {error.message.rstrip('.')}")
     return Need("destinations", not troubles, ", ".join(troubles))
 
 

@@ -92,6 +92,10 @@ def special(address: str | IPv4Address | IPv6Address) -> str | None:
     return row
 
 
+HTTPS_PORTS = frozenset({443, 8443})
+"""The ports of a receiver that nobody vouched for: where https is served in public."""
+
+
 def public(address: str | IPv4Address | IPv6Address) -> bool:
     """Whether an address may be called."""
     return special(address) is None
