@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -390,3 +391,34 @@ async def test_a_person_who_comes_back_is_sealed_under_the_standing_key() -> Non
     for entry in kept:
         key = keys.open_subject_key(entry.subject_ref, wrapped)
         assert b"Bergen" in keys.unseal_personal(key, entry.event_id, entry.personal)
+
+
+async def test_whatever_is_wrong_with_a_signature_the_body_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: an unknown address, a missing header, a stale time and a wrong signature cost the same."""
+    world, made = await build()
+    body = json.dumps({**ORDER, "note": "x" * 2_000}).encode()
+    hashed: list[int] = []
+    digest = hmac.digest
+
+    def counted(key: bytes, message: bytes, algorithm: str) -> bytes:
+        hashed.append(len(message) >= len(body))
+        return digest(key, message, algorithm)
+
+    known, shop = made["orders.generic"], made["orders.shopify"]
+    wrong = Secret(b"another secret of some length")
+    good = world.signed(known, body)
+    stale = [(name, b"1" if name == b"x-timestamp" else value) for name, value in good]
+    tries = [
+        (NOBODY, good),
+        (NOBODY, []),
+        (known, world.signed(known, body, wrong)),
+        (known, []),
+        (known, stale),
+        (shop, []),
+        (shop, [(b"x-shopify-hmac-sha256", b"bm90IGl0")]),
+    ]
+    monkeypatch.setattr(hmac, "digest", counted)
+    for connection, headers in tries:
+        hashed.clear()
+        assert (await world.post(f"/in/{connection}", body, headers)).status == 401
+        assert sum(hashed) == 1, (connection, headers)
