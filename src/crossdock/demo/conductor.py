@@ -156,7 +156,7 @@ def happen(stage: Stage, doors: Doors, world: World) -> None:
     for start in range(0, longest, size):
         for store in (NORTH, SOUTH):
             products, orders = world.products[store][start : start + size], world.orders[store][start : start + size]
-            post(ports["commerce"], "/work", {"store": store, "products": products, "orders": orders})
+            post(ports["commerce"], "/sales", {"store": store, "products": products, "orders": orders})
         incoming(stage, "shopify", "shopify", doors.shopify, secrets.shopify, world.shopify[start // 3 :][:4])
         incoming(stage, "till", "plain", doors.till, secrets.till, world.plain[start // 3 :][:4])
     incoming(stage, "shopify", "shopify", doors.shopify, secrets.shopify, world.shopify)

@@ -136,7 +136,7 @@ def main() -> None:
         token = file.read().strip()
     commerce = Commerce(given.database, given.url, token, given.push_secret)
     application = web.Application(client_max_size=64 * 1024 * 1024)
-    application.router.add_post("/work", commerce.work)
+    application.router.add_post("/sales", commerce.work)
     application.router.add_post("/crossdock/{store}", commerce.push)
     stores = [store for store in given.pull.split(",") if store]
     asyncio.run(until_told(given.port, with_record(application, commerce.record), partial(commerce.around, stores)))
