@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from crossdock.http.deadlines import Guards, guarded
+from crossdock.http.proxies import Proxies
 from crossdock.model.errors import Invalid
 from crossdock.settings import Settings
 from crossdock.wiring import App, address_of, build
@@ -77,7 +78,7 @@ async def _serve(app: App, sock: socket.socket, say: Callable[[str], None], stop
     settings = app.ground.settings
     config = uvicorn.Config(
         app.asgi,
-        http=guarded(Guards(), app.refused),
+        http=guarded(Guards(), app.refused, proxies=Proxies(settings.trusted_proxies)),
         ws="none",
         lifespan="off",
         access_log=False,

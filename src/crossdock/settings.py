@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     host_map: Annotated[Mapping[str, str], NoDecode] = Field(
         default_factory=dict, description="local only: `host=127.0.0.1:port, ...` leads a contract's host to loopback."
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of your proxies: their X-Forwarded-For says who a request is from."
+    )
     loopback_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="local only: `127.0.0.1:port, ...` that a store's or the core's URL may name."
     )
@@ -82,7 +85,14 @@ class Settings(BaseSettings):
             raise ValueError("It is a list of name=value, with commas between")
         return {name.strip(): where.strip() for name, _, where in pairs}
 
-    @field_validator("loopback_allow", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(ipaddress.ip_network(one).prefixlen == 0 for one in value):
+            raise ValueError("it trusts everybody")
+        return value
+
+    @field_validator("loopback_allow", "trusted_proxies", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -30,6 +30,7 @@ from crossdock.http.api.app import build_api
 from crossdock.http.api.parts import Parts as ApiParts
 from crossdock.http.front import Application, Front
 from crossdock.http.ingest import Edge, IngestApp
+from crossdock.http.proxies import Proxies
 from crossdock.ingest.accept import Acceptor
 from crossdock.ingest.accept import Parts as IngestParts
 from crossdock.model.connection import Principal, Role
@@ -312,7 +313,8 @@ class App:
                 clock=clock,
             )
         )
-        edge = Edge(address_of(ground.settings), os.urandom, clock, self.lines)
+        proxies = Proxies(ground.settings.trusted_proxies)
+        edge = Edge(address_of(ground.settings), os.urandom, clock, self.lines, proxies)
         return IngestApp(acceptor, edge, Front(self.health, self._metrics, engine.lanes, api))
 
 

@@ -15,6 +15,7 @@ from crossdock.credentials.secret import Secret
 from crossdock.credentials.vault import Vault
 from crossdock.engines.memory.engine import MemoryEngine
 from crossdock.http.ingest import Edge, IngestApp
+from crossdock.http.proxies import Proxies
 from crossdock.ingest.accept import Acceptor, Parts
 from crossdock.ingest.quotas import Rates
 from crossdock.journal.port import Journal
@@ -173,7 +174,10 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 async def build(
-    rates: Rates | None = None, journal_of: Any = None, states: dict[str, ConnectionState] | None = None
+    rates: Rates | None = None,
+    journal_of: Any = None,
+    states: dict[str, ConnectionState] | None = None,
+    proxies: Sequence[str] = (),
 ) -> tuple[World, dict[str, ConnectionId]]:
     """The world with one connection per inbound contract, by contract id. `journal_of` wraps the journal."""
     holder: dict[str, World] = {}
@@ -219,7 +223,7 @@ async def build(
         await send({"type": "http.response.start", "status": 418, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    edge = Edge("https://cross.example", os.urandom, clock, Lines(sink))
+    edge = Edge("https://cross.example", os.urandom, clock, Lines(sink), Proxies(proxies))
     app = IngestApp(Acceptor(parts, rates), edge, elsewhere)
     holder["world"] = World(engine, vault, directory, app, secrets, written)
     return holder["world"], made

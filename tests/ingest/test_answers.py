@@ -422,3 +422,27 @@ async def test_whatever_is_wrong_with_a_signature_the_body_is_hashed_once(monkey
         hashed.clear()
         assert (await world.post(f"/in/{connection}", body, headers)).status == 401
         assert sum(hashed) == 1, (connection, headers)
+
+
+async def test_behind_a_trusted_proxy_a_forger_does_not_use_up_the_quota_of_others() -> None:
+    world, made = await build(proxies=["10.0.0.0/8"])
+    known, body = made["orders.generic"], json.dumps(ORDER).encode()
+    forged = [
+        *world.signed(known, body, Secret(b"a forger's secret of some length")),
+        (b"x-forwarded-for", b"198.51.100.1"),
+    ]
+    statuses = {(await world.post(f"/in/{known}", body, forged, address="10.1.1.1")).status for _ in range(200)}
+    assert statuses == {401, 429}
+    good = [*world.signed(known, body), (b"x-forwarded-for", b"198.51.100.1, 203.0.113.5, 10.9.9.9")]
+    assert (await world.post(f"/in/{known}", body, good, address="10.1.1.1")).status == 202
+
+
+async def test_what_an_untrusted_peer_says_of_itself_is_not_believed() -> None:
+    world, made = await build(proxies=["10.0.0.0/8"])
+    known, body = made["orders.generic"], json.dumps(ORDER).encode()
+    forged = world.signed(known, body, Secret(b"a forger's secret of some length"))
+    statuses = set()
+    for turn in range(200):
+        headers = [*forged, (b"x-forwarded-for", f"203.0.113.{turn}".encode())]
+        statuses.add((await world.post(f"/in/{known}", body, headers, address="198.51.100.1")).status)
+    assert 429 in statuses

@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from crossdock.http.deadlines import GuardedProtocol, Guards, guarded
+from crossdock.http.proxies import Proxies
 from crossdock.model.errors import Refused
 
 GOOD = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nok"
@@ -41,9 +42,12 @@ async def early(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def served(
-    guards: Guards, app: Application = echo, told: Callable[[Refused], None] = lambda _: None
+    guards: Guards,
+    app: Application = echo,
+    told: Callable[[Refused], None] = lambda _: None,
+    proxies: Proxies | None = None,
 ) -> AsyncIterator[tuple[int, type[GuardedProtocol]]]:
-    protocol = guarded(guards, told)
+    protocol = guarded(guards, told, proxies=proxies or Proxies())
     config = Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
@@ -177,6 +181,16 @@ async def test_one_address_holds_so_many_connections() -> None:
         writer.write(GOOD)
         assert (await reader.read(12)) == b"HTTP/1.1 200"
         writer.close()
+
+
+async def test_a_trusted_proxy_may_hold_more_connections() -> None:
+    proxies = Proxies(["127.0.0.1"])
+    async with served(Guards(connections_per_address=1), proxies=proxies) as (port, _):
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for reader, writer in held:
+            writer.write(GOOD)
+            assert (await reader.read(12)) == b"HTTP/1.1 200"
+            writer.close()
 
 
 async def test_an_answer_before_the_body_lets_the_sender_finish_within_bounds() -> None:

@@ -89,3 +89,10 @@ def test_the_root_key_is_in_no_repr() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert all(row.meaning.endswith((".", "TLS in front.")) for row in settings_table())
+
+
+@pytest.mark.parametrize("bad", ["0.0.0.0/0", "::/0", "everybody", "10.0.0.1/8"])
+def test_trusted_proxies_are_networks_and_never_everybody(bad: str) -> None:
+    with pytest.raises(Invalid, match="CD7004"):
+        read_settings(trusted_proxies=bad)
+    assert read_settings(trusted_proxies="10.0.0.0/8, 127.0.0.1").trusted_proxies == ("10.0.0.0/8", "127.0.0.1")

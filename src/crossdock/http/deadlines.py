@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from crossdock.http.problems import TITLES, answer_of
+from crossdock.http.proxies import Proxies
 from crossdock.ingest.gcra import address_key
 from crossdock.model.errors import BadRequest, HeadersTooLarge, Refused, TargetTooLong, TooFast, TooSlow
 from crossdock.model.limits import (
@@ -33,6 +34,7 @@ from crossdock.model.limits import (
     TARGET_BYTES_MAX,
 )
 
+NO_PROXIES = Proxies()
 Told = Callable[[Refused], None]
 
 LINE_OVERHEAD = 4  # ": " and the line's end
@@ -60,6 +62,7 @@ class GuardedProtocol(HttpToolsProtocol):
     guards: ClassVar[Guards] = Guards()
     addresses: ClassVar[Counter[str]] = Counter()
     told: ClassVar[tuple[Told, ...]] = ()
+    proxies: ClassVar[Proxies] = Proxies()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -81,7 +84,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._address = address_key(self.client[0]) if self.client else ""
         self.addresses[self._address] += 1
-        if self.addresses[self._address] > self.guards.connections_per_address:
+        many = self.addresses[self._address] > self.guards.connections_per_address
+        if many and not (self.client and self.proxies.trusts(self.client[0])):
             self._refuse(TooFast("CD1024", "Too many connections from this address.", retry_after_ms=1_000))
             return
         self._await_headers()
@@ -226,9 +230,11 @@ class GuardedProtocol(HttpToolsProtocol):
         return not self.cycle.response_started and not self.pipeline and self.cycle.more_body
 
 
-def guarded(guards: Guards, *told: Told) -> type[GuardedProtocol]:
-    """A protocol class with these guards and its own address counts. Each of `told` hears of every refusal."""
-    return type("Guarded", (GuardedProtocol,), {"guards": guards, "addresses": Counter(), "told": told})
+def guarded(guards: Guards, *told: Told, proxies: Proxies = NO_PROXIES) -> type[GuardedProtocol]:
+    """A protocol class with these guards and its own address counts. Each of `told` hears of every refusal. One of
+    `proxies` carries many senders, and may hold more connections than others."""
+    own = {"guards": guards, "addresses": Counter(), "told": told, "proxies": proxies}
+    return type("Guarded", (GuardedProtocol,), own)
 
 
 def _headers_too_large(guards: Guards) -> Refused:

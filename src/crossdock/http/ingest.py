@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import msgspec
 
 from crossdock.http.problems import PROBLEM, ProblemAnswer, answer_of
+from crossdock.http.proxies import Proxies
 from crossdock.ingest.accept import Accepted, Acceptor, Arrival, too_large
 from crossdock.ingest.cloudevents import BULK, trace_of
 from crossdock.model.errors import BadRequest, CrossdockError, Forbidden, Unauthenticated, WrongMedia, WrongMethod
@@ -62,6 +63,7 @@ class Edge:
     random: Callable[[int], bytes]
     clock: Callable[[], Instant]
     lines: Lines
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 @dataclass(slots=True)
@@ -102,8 +104,7 @@ class IngestApp:
         self, take: Callable[[_Turn], Awaitable[Accepted]], scope: Scope, receive: Receive, send: Send
     ) -> None:
         edge, began = self._edge, self._edge.clock()
-        client = scope.get("client")
-        turn = _Turn(scope, receive, send, CorrelationId(""), scope["path"], client[0] if client is not None else "")
+        turn = _Turn(scope, receive, send, CorrelationId(""), scope["path"], _address(scope, edge.proxies))
         try:
             turn.correlation = _correlation(scope["headers"], edge.random)
             accepted = await take(turn)
@@ -223,6 +224,16 @@ def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
             raise BadRequest("CD1020", "A header that has one value came twice.", where=f"header {key}")
         joined[key] = f"{joined[key]}, {value.decode('latin-1')}" if key in joined else value.decode("latin-1")
     return joined
+
+
+def _address(scope: Scope, proxies: Proxies) -> str:
+    """Who is held to account: the peer, or whom a trusted proxy names."""
+    client = scope.get("client")
+    peer: str = client[0] if client is not None else ""
+    if not proxies.trusts(peer):
+        return peer
+    named = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return proxies.client(peer, ",".join(named))
 
 
 def _media(headers: dict[str, str]) -> str:
