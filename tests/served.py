@@ -31,6 +31,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.status = 204
         self.came: list[tuple[dict[str, str], dict[str, Any]]] = []
+        self.raw: list[bytes] = []
         self.news = threading.Condition()
 
     @property
@@ -49,8 +50,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        raw = self.rfile.read(int(self.headers["content-length"]))
+        body = json.loads(raw)
         with self.server.news:
+            self.server.raw.append(raw)
             self.server.came.append(({name.lower(): value for name, value in self.headers.items()}, body))
             self.server.news.notify_all()
         self.send_response(self.server.status)
