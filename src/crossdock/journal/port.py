@@ -8,14 +8,14 @@ Guarantees of a journal:
     Apart.     No call with one store's id can see or change another store's entry.
 
 Guarantees of lanes:
-    Whole.     A change settles whole or not at all; a stale epoch or cursor changes nothing and answers False.
+    Whole.     A change settles whole or not at all; a stale epoch, cursor or fence changes nothing and answers False.
     Balanced.  A change whose books do not balance raises Bug (CD5001) and changes nothing.
     Closed.    After any sequence of calls every ledger closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,6 +61,19 @@ class LaneRead:
     head: Position
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What the slow poll reads. `heads`: the last position of each store that got entries since the mark that was
+    asked with; a store may be named again although nothing came since. `mark`: what to ask with next time.
+
+    `whole` is False where the engine cannot say what moved since that mark (there was none, or another server answers
+    now): then every lane has to be looked at once."""
+
+    heads: Mapping[StoreId, Position]
+    mark: int
+    whole: bool
+
+
 class Journal(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         """One answer per draft, in order, after the commit that holds them all. Concurrent calls share commits.
@@ -82,8 +95,8 @@ class Journal(Protocol):
         """The last position of the store, START for none."""
         ...
 
-    async def heads(self) -> Mapping[StoreId, Position]:
-        """The last position of every store that has an entry: what the slow poll reads."""
+    async def moved(self, mark: int | None) -> Moved:
+        """The stores that got entries since `mark`. What it costs does not grow with the stores that did not."""
         ...
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
@@ -100,13 +113,19 @@ class Journal(Protocol):
         ...
 
     def on_news(self, listener: Callable[[frozenset[StoreId]], None]) -> None:
-        """`listener` is called on the event loop after commits that appended. A hint: it may be lost."""
+        """`listener` is called on the event loop after commits that appended, also those of other processes. A hint: it
+        may be lost."""
         ...
 
 
 class Lanes(Protocol):
-    async def open_lanes(self) -> list[Lane]:
-        """Every open lane, for the owner's start."""
+    async def open_lanes(self, stores: Collection[StoreId] | None = None) -> list[Lane]:
+        """The open lanes of these stores, or every open lane, by id."""
+        ...
+
+    async def stirring(self, slots: Collection[int]) -> list[LaneId]:
+        """The open lanes of these slots (`journal.slots.slot_of`) that have something to do, now or later: entries after
+        the cursor, or rows that are retrying or waiting."""
         ...
 
     async def lane(self, lane: LaneId) -> Lane | None: ...

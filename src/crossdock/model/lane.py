@@ -114,13 +114,22 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """The lease under which a change was made: the lane's slot, and the epoch at which its owner took it."""
+
+    slot: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class LaneChange:
     """What one turn did to a lane, settled whole or not at all.
 
     The books of a change balance, or the engine raises Bug (CD5001):
     `counts.total + new holds == (cursor_to - cursor_from) + len(release)`, where a hold is new if its position was not
     held before. `hold` also replaces rows held before. A `cursor_from` or `epoch` that is not the lane's is stale:
-    nothing changes and the settle answers False.
+    nothing changes and the settle answers False. So is a `fence` whose slot has another epoch now; without one, whoever
+    settles needs no lease (a pull of the core's).
     """
 
     lane: LaneId
@@ -131,6 +140,7 @@ class LaneChange:
     hold: tuple[Held, ...] = ()
     release: tuple[Position, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    fence: Fence | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,3 +85,9 @@ FAILURES_PER_ADDRESS_PER_MINUTE_MAX = 600  # one address may carry many senders:
 REPLAY_EVENTS_MAX = LANE_HELD_MAX  # each becomes a held row: one replay can fill a lane, not overrun it
 REPLAY_PER_SECOND = 50  # how fast replayed entries come due, beside what is new
 SETTLE_TRIES_MAX = 5  # of a mark on an inbox whose lane keeps moving
+
+# Many processes on one database
+SLOTS = 1_024  # lanes are spread over them: 100 processes still have ten each, and one statement reads them all
+LEASE_MS = 10_000  # after a crash its lanes rest this long; a pause of a healthy process stays well below it
+BEAT_MS = 2_500  # a quarter of the lease: three beats may be lost
+CHANGES_POLL_MS = 500  # how late a change by another process is seen: a revoked token ends within a second

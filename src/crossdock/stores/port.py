@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crossdock.journal.port import Journal, Lanes
+from crossdock.journal.slots import Slots
 from crossdock.model.connection import (
     AuditEntry,
     Connection,
@@ -152,6 +153,16 @@ class Change:
             raise Bug("CD5003", "A change was made without an audit entry.")
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The stores that were changed after the change numbered `after`, and the number of the last one, `seq`.
+    `platform`: something that belongs to no store changed too."""
+
+    seq: int
+    stores: frozenset[StoreId]
+    platform: bool
+
+
 class Registry(Protocol):
     """Reads see what has been committed. Lists are ordered by id or number."""
 
@@ -191,6 +202,11 @@ class Registry(Protocol):
         """`listener` is called on the event loop after each commit of this process: caches drop what moved."""
         ...
 
+    async def changes(self, after: int | None) -> Changes:
+        """What any process changed after number `after`, itself included; with None, only where the numbers stand.
+        Every change has its place in the audit log, so that none can be missed (ADR 11)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -216,6 +232,9 @@ class Engine(Protocol):
 
     @property
     def registry(self) -> Registry: ...
+
+    @property
+    def slots(self) -> Slots: ...
 
     async def start(self) -> None: ...
 
