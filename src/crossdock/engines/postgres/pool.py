@@ -1,0 +1,225 @@
+"""Transactions on a bounded pool of connections: each knows its stores, and none hangs or lies about its commit.
+
+No call is cancelled on the server. A backend that is cancelled while it waits for the synchronous standby answers the
+COMMIT with success and a warning (PostgreSQL source, SyncRepWaitForLSN): so a transaction that takes too long loses its
+connection instead, and a COMMIT that came with a warning counts as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from crossdock.engines.postgres.scope import PLATFORM_STORE, READ, WRITE, opening
+from crossdock.engines.sql import queries
+from crossdock.model.errors import Unavailable
+from crossdock.model.ids import StoreId
+
+Record: TypeAlias = "asyncpg.Record"
+Transaction: TypeAlias = "AbstractAsyncContextManager[Unit]"
+
+TRANSACTION_SECONDS_MAX = 10.0  # a group commit takes milliseconds: what takes this long hangs on a dead server
+CONNECT_SECONDS_MAX = 5.0
+ACQUIRE_SECONDS_MAX = 5.0  # all connections are busy for this long: refuse, so that what waits stays bounded
+RETRY_AFTER_MS = 1_000
+
+SESSION: Mapping[str, str] = {
+    "application_name": "crossdock",
+    "search_path": "crossdock",
+    "timezone": "UTC",
+    "standard_conforming_strings": "on",
+    "default_transaction_isolation": "read committed",
+    # An open transaction holds a store's counter row: a process that froze in one must not hold it for long.
+    "idle_in_transaction_session_timeout": "10s",
+    "statement_timeout": "10s",
+    # Every hot query is a walk along an index that starts with the store. A plan made while a table was small must not
+    # be kept when it has grown: forbid the others, and plan once.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+QUERIES = queries("crossdock.engines.postgres", "queries")
+
+GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,  # shut down, crashed, cancelled
+    asyncpg.exceptions.InsufficientResourcesError,  # disk full, too many connections, out of memory
+    asyncpg.exceptions.ReadOnlySQLTransactionError,  # a primary that became a standby
+    asyncpg.exceptions.LockNotAvailableError,
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
+    asyncpg.exceptions.PostgresSystemError,
+    asyncpg.exceptions.SerializationError,
+    asyncpg.exceptions.DeadlockDetectedError,
+    asyncpg.exceptions.ObjectNotInPrerequisiteStateError,
+    asyncpg.exceptions.TargetServerAttributeNotMatched,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+)
+"""The server is away, or cannot now: nobody's input, and worth another try."""
+
+
+class Plain(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that needs no reset between two uses: every setting of ours ends with its transaction."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Unit:
+    """One transaction: the queries of `queries/*.sql` by name."""
+
+    def __init__(self, connection: PoolConnectionProxy, named: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._named = named
+
+    async def rows(self, name: str, *values: Any) -> list[Record]:
+        """Every row that the query returns."""
+        found: list[Record] = await self._connection.fetch(self._named[name], *values)
+        return found
+
+    async def run(self, name: str, *values: Any) -> int:
+        """How many rows the statement changed."""
+        status: str = await self._connection.execute(self._named[name], *values)
+        return int(status.rpartition(" ")[2] or 0)
+
+
+class Pool:
+    """Connections to one PostgreSQL, at most `connections_max` of them. `named` are the queries that units run."""
+
+    def __init__(self, url: str, connections_max: int, named: Mapping[str, str] = QUERIES) -> None:
+        self._url = url
+        self._max = connections_max
+        self._named = named
+        self._pool: asyncpg.Pool | None = None
+        self._on_query: Callable[[str], None] | None = None
+
+    async def open(self) -> None:
+        """Unavailable (CD5002) if no server answers."""
+        async with reached():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._max,
+                timeout=CONNECT_SECONDS_MAX,
+                connection_class=Plain,
+                init=self._init,
+                server_settings=dict(SESSION),
+            )
+
+    async def close(self) -> None:
+        """Closes what is idle, and what is not within a second."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), 1.0)
+        except (TimeoutError, *GONE):
+            pool.terminate()
+
+    def count_queries(self, listener: Callable[[str], None]) -> None:
+        """`listener` hears every statement that goes to the server from now on, on connections opened after this."""
+        self._on_query = listener
+
+    async def _init(self, connection: asyncpg.Connection) -> None:
+        if self._on_query is not None:
+            hear = self._on_query
+            connection.add_query_logger(lambda record: hear(record.query))
+
+    def writes(self, stores: Iterable[StoreId]) -> Transaction:
+        """A transaction that may read and write what belongs to these stores. READ COMMITTED."""
+        return self._transaction(opening(WRITE, named(stores)))
+
+    def writes_with_platform(self, stores: Iterable[StoreId]) -> Transaction:
+        """For changes of the control plane: also the platform's own rows, and reads across stores."""
+        return self._transaction(opening(WRITE, {*stores, PLATFORM_STORE}, platform=True))
+
+    def reads(self, stores: Iterable[StoreId]) -> Transaction:
+        """One snapshot of what belongs to these stores."""
+        return self._transaction(opening(READ, named(stores)))
+
+    def reads_platform(self) -> Transaction:
+        """One snapshot of the tables that may be read across stores; no payload is among them."""
+        return self._transaction(opening(READ, {PLATFORM_STORE}, platform=True))
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the pool without a transaction: for LISTEN and for what the doctor asks."""
+        if self._pool is None:
+            raise Unavailable("CD5009", "The engine is closed, or has not been started.")
+        async with reached(), self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[Unit]:
+        async with self.connection() as connection:
+            warnings: list[str] = []
+            hear = _collect(warnings)
+            connection.add_log_listener(hear)
+            overdue = asyncio.get_running_loop().call_later(TRANSACTION_SECONDS_MAX, connection.terminate)
+            try:
+                await connection.execute(begin)
+                yield Unit(connection, self._named)
+                await _commit(connection, warnings)
+            except BaseException:
+                await _undo(connection)
+                raise
+            finally:
+                overdue.cancel()
+                if not connection.is_closed():
+                    connection.remove_log_listener(hear)
+
+
+def named(stores: Iterable[StoreId]) -> set[str]:
+    """Store ids as a scope; '' is nobody's."""
+    return {store for store in stores if store != PLATFORM_STORE}
+
+
+def _collect(warnings: list[str]) -> Callable[[Any, Any], None]:
+    def hear(_: Any, message: Any) -> None:
+        warnings.append(str(message))
+
+    return hear
+
+
+async def _commit(connection: asyncpg.Connection, warnings: list[str]) -> None:
+    warnings.clear()
+    status = await connection.execute("COMMIT")
+    if status != "COMMIT":
+        raise Unavailable("CD5002", "The database undid the transaction.", retry_after_ms=RETRY_AFTER_MS)
+    if warnings:
+        # The commit stands on this server, but may not on its standby: whoever asked must not count on it.
+        raise Unavailable("CD5023", "The commit was not confirmed as durable.", retry_after_ms=RETRY_AFTER_MS)
+
+
+async def _undo(connection: asyncpg.Connection) -> None:
+    if connection.is_closed() or not connection.is_in_transaction():
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except GONE:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def reached() -> AsyncIterator[None]:
+    """Unavailable (CD5002) for whatever says that the server is away or cannot now."""
+    try:
+        yield
+    except GONE as error:
+        raise Unavailable(
+            "CD5002",
+            "The database does not answer, or cannot take it now.",
+            remedy="Try again; `crossdock doctor` says more.",
+            retry_after_ms=RETRY_AFTER_MS,
+        ) from error

@@ -1,0 +1,84 @@
+-- The journal. Arrays stand for rows: one statement takes a whole group.
+
+-- name: lock_journals
+-- In one order, so that two groups never wait for each other.
+SELECT store_id, head, conflicts, gate, epoch
+FROM journals WHERE store_id = ANY ($1::text[]) ORDER BY store_id FOR NO KEY UPDATE
+
+-- name: add_journals
+INSERT INTO journals (store_id) SELECT asked.store_id FROM unnest($1::text[]) AS asked (store_id) ORDER BY 1
+ON CONFLICT DO NOTHING
+
+-- name: firsts
+SELECT e.store_id, e.origin, e.dedupe_key, e.fingerprint, e.position, e.event_id, e.correlation_id
+FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (store_id, origin, dedupe_key)
+JOIN entries AS e USING (store_id, origin, dedupe_key)
+
+-- name: standing_keys
+SELECT k.store_id, k.subject_ref, k.wrapped
+FROM unnest($1::text[], $2::bytea[]) AS asked (store_id, subject_ref)
+JOIN subject_keys AS k USING (store_id, subject_ref)
+
+-- name: add_entries
+INSERT INTO entries (
+    store_id, position, origin, dedupe_key, fingerprint, event_id, type, schema_major, source, occurred_at,
+    received_at, correlation_id, body, personal, subject_ref, traceparent, caused_by, hops
+)
+SELECT * FROM unnest(
+    $1::text[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::integer[], $9::text[],
+    $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bytea[], $15::bytea[], $16::text[], $17::text[],
+    $18::integer[]
+)
+
+-- name: add_subject_keys
+INSERT INTO subject_keys (store_id, subject_ref, wrapped)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[])
+
+-- name: add_conflicts
+INSERT INTO conflicts (store_id, seq, origin, position, event_id, at)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
+
+-- name: move_journals
+-- Whole seconds, and never back: within a second a busy journal's row changes in place.
+UPDATE journals AS j SET head = new.head, conflicts = new.conflicts,
+    moved_at = greatest(j.moved_at, extract(epoch FROM clock_timestamp())::bigint)
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS new (store_id, head, conflicts)
+WHERE j.store_id = new.store_id
+
+-- name: head
+SELECT head FROM journals WHERE store_id = $1
+
+-- name: server_second
+SELECT extract(epoch FROM clock_timestamp())::bigint AS second,
+    (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint AS server
+
+-- name: moved
+SELECT store_id, head FROM journals WHERE moved_at >= $1
+
+-- name: subject_key
+SELECT wrapped FROM subject_keys WHERE store_id = $1 AND subject_ref = $2
+
+-- name: conflicts
+SELECT store_id, origin, position, event_id, at FROM conflicts WHERE store_id = $1 ORDER BY seq DESC LIMIT $2
+
+-- name: entries_after
+SELECT store_id, position, origin, event_id, type, schema_major, source, occurred_at, received_at, correlation_id,
+    body, personal, subject_ref, traceparent, caused_by, hops
+FROM entries WHERE store_id = $1 AND position > $2 ORDER BY position LIMIT $3
+
+-- name: entry
+SELECT store_id, position, origin, event_id, type, schema_major, source, occurred_at, received_at, correlation_id,
+    body, personal, subject_ref, traceparent, caused_by, hops
+FROM entries WHERE store_id = $1 AND position = $2
+
+-- name: entries_of_event
+SELECT store_id, position, origin, event_id, type, schema_major, source, occurred_at, received_at, correlation_id,
+    body, personal, subject_ref, traceparent, caused_by, hops
+FROM entries WHERE store_id = $1 AND event_id = $2 ORDER BY position
+
+-- name: set_gate
+INSERT INTO journals AS j (store_id, gate, epoch) VALUES ($1, $2, coalesce($3, 0))
+ON CONFLICT (store_id) DO UPDATE SET gate = excluded.gate, epoch = coalesce($3, j.epoch)
+
+-- name: cry
+SELECT pg_notify('crossdock', payload) FROM unnest($1::text[]) AS payload
