@@ -1,7 +1,7 @@
 """The stores that a transaction may see, as the one statement that opens it.
 
-The row security policies of schema.sql read `crossdock.stores` (an array of ids) and `crossdock.scope`. Both are set with
-`set_config(..., true)`: they end with the transaction, and a transaction that has set neither sees nothing.
+The row security policies of schema.sql read `crossdock.stores` (an array of ids) and `crossdock.scope`. Both are set
+with `set_config(..., true)`: they end with the transaction, and a transaction that has set neither sees nothing.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ Work: TypeAlias = "Callable[[Sequence[Ask]], Awaitable[Sequence[Got | BaseExcept
 
 
 class Together(Generic[Ask, Got]):
-    """`work` gets what has gathered, at most `weight_max` of it (one call may be heavier alone), and gives one answer or
-    error per call. If it raises, every call of that group hears it. One group is under way at a time.
+    """`work` gets what has gathered, at most `weight_max` of it (one call may be heavier alone), and gives one answer
+    or error per call. If it raises, every call of that group hears it. One group is under way at a time.
 
     A caller that is cancelled leaves its call in the group: what was asked may be done."""
 
