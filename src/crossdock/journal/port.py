@@ -22,7 +22,7 @@ from typing import Protocol
 from crossdock.model.attempt import Attempt
 from crossdock.model.entry import Appended, Draft, Entry
 from crossdock.model.ids import EventId, Instant, LaneId, Position, StoreId
-from crossdock.model.lane import Held, HeldState, Lane, LaneChange, Ledger
+from crossdock.model.lane import Gate, Held, HeldState, Lane, LaneChange, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class Journal(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         """One answer per draft, in order, after the commit that holds them all. Concurrent calls share commits.
 
-        Raises Unavailable (CD5002) when the engine cannot keep them now; then nothing of the call was kept."""
+        Raises Unavailable (CD5002) when the engine cannot keep them now, (CD5024) when the gate of one of the stores is
+        not open; then nothing of the call was kept. Calls beside it are not harmed."""
         ...
 
     async def read(self, store: StoreId, after: Position, limit: int) -> list[Entry]:
@@ -97,6 +98,12 @@ class Journal(Protocol):
 
     async def moved(self, mark: int | None) -> Moved:
         """The stores that got entries since `mark`. What it costs does not grow with the stores that did not."""
+        ...
+
+    async def gate(self, store: StoreId, state: Gate, epoch: int | None = None) -> None:
+        """Sets the gate of the store's journal, and the epoch of its place where one is given. Durable when it returns.
+
+        A gate that is opened counts as moved: the store is named by the next `moved`, and in the news."""
         ...
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
@@ -131,11 +138,12 @@ class Lanes(Protocol):
     async def lane(self, lane: LaneId) -> Lane | None: ...
 
     async def read(self, wishes: Sequence[LaneWish], now: Instant) -> list[LaneRead]:
-        """One read per wish whose lane exists, in order, in one round trip."""
+        """One read per wish whose lane exists and whose store's gate is open, in order, in one round trip."""
         ...
 
     async def settle(self, changes: Sequence[LaneChange]) -> list[bool]:
-        """Each change whole or not at all; False for a stale one. Durable when it returns."""
+        """Each change whole or not at all; False for a stale one, and for one of a store whose gate is shut. Durable
+        when it returns."""
         ...
 
     async def ledgers(self, store: StoreId | None = None) -> list[Ledger]:

@@ -113,6 +113,15 @@ class Lane:
     epoch: int = 0
 
 
+class Gate(StrEnum):
+    """What a store's journal takes while the store moves to another place. CLOSING takes no entries and starts no
+    turns, and lets those under way settle; SHUT lets nothing settle either."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    SHUT = "shut"
+
+
 @dataclass(frozen=True, slots=True)
 class Fence:
     """The lease under which a change was made: the lane's slot, and the epoch at which its owner took it."""
