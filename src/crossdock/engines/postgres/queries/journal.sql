@@ -82,3 +82,7 @@ ON CONFLICT (store_id) DO UPDATE SET gate = excluded.gate, epoch = coalesce($3, 
 
 -- name: cry
 SELECT pg_notify('crossdock', payload) FROM unnest($1::text[]) AS payload
+
+-- name: writable
+-- The row that every change counts on: locking it writes, so that a standby says no.
+SELECT id FROM installation WHERE id = 1 FOR KEY SHARE

@@ -1,0 +1,136 @@
+"""The journal on PostgreSQL: `journal.port.Journal`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from crossdock.engines.postgres.append import Call, append_group
+from crossdock.engines.postgres.news import News
+from crossdock.engines.postgres.pool import Pool
+from crossdock.engines.postgres.together import Together
+from crossdock.journal.port import ConflictRecord, Moved
+from crossdock.model.entry import Appended, Draft, Entry, Kept, OtherKey
+from crossdock.model.errors import CrossdockError
+from crossdock.model.ids import START, EventId, Position, StoreId
+from crossdock.model.lane import Gate
+from crossdock.model.limits import GROUP_COMMIT_ENTRIES_MAX, PENDING_APPENDS_MAX, SUBJECT_KEYS_KNOWN_MAX
+
+MOVED_OVERLAP_SECONDS = 15
+"""A journal's `moved_at` is set before its transaction commits: a look goes back by more than a transaction can last
+(TRANSACTION_SECONDS_MAX and the server's own timeouts, 10 s each)."""
+
+
+class PostgresJournal:
+    def __init__(self, pool: Pool, news: News) -> None:
+        self._pool = pool
+        self._news = news
+        self._known: dict[tuple[StoreId, bytes], bytes] = {}
+        self._server: int | None = None
+        self._appends: Together[Call, list[Appended]] = Together(
+            self._append,
+            lambda call: len(call.drafts),
+            weight_max=GROUP_COMMIT_ENTRIES_MAX,
+            pending_max=PENDING_APPENDS_MAX,
+        )
+
+    async def close(self) -> None:
+        await self._appends.close()
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
+        return await self.append_at(drafts, {})
+
+    async def append_at(self, drafts: Sequence[Draft], epochs: Mapping[StoreId, int]) -> list[Appended]:
+        """`append`, refused (Unavailable CD5024) where a store's home has another epoch than the caller believes."""
+        return await self._appends.call(Call(drafts, epochs)) if drafts else []
+
+    async def _append(self, calls: Sequence[Call]) -> Sequence[list[Appended] | BaseException]:
+        """One transaction for all calls; one each if something in them cannot be written, so that it fails alone."""
+        try:
+            answers: Sequence[list[Appended] | BaseException] = await self._commit(calls)
+        except CrossdockError:
+            raise
+        except Exception as error:  # noqa: BLE001  # what the server would not take of one call's data
+            if len(calls) == 1:
+                return [error]
+            return [answer for call in calls for answer in await self._append([call])]
+        self._tell(calls, answers)
+        return answers
+
+    async def _commit(self, calls: Sequence[Call]) -> Sequence[list[Appended] | BaseException]:
+        async with self._pool.writes(draft.store for call in calls for draft in call.drafts) as unit:
+            return await append_group(unit, calls)
+
+    def _tell(self, calls: Sequence[Call], answers: Sequence[list[Appended] | BaseException]) -> None:
+        news: set[StoreId] = set()
+        for call, answered in zip(calls, answers, strict=True):
+            if isinstance(answered, BaseException):
+                continue
+            for draft, answer in zip(call.drafts, answered, strict=True):
+                if isinstance(answer, Kept):
+                    news.add(draft.store)
+                self._learn(draft, answer)
+        if news:
+            self._news.tell(frozenset(news))
+
+    def _learn(self, draft: Draft, answer: Appended) -> None:
+        if draft.subject_ref is None:
+            return
+        if isinstance(answer, OtherKey):
+            self._remember(draft.store, draft.subject_ref, answer.standing)
+        elif isinstance(answer, Kept) and draft.subject_key is not None:
+            self._remember(draft.store, draft.subject_ref, draft.subject_key)
+
+    def _remember(self, store: StoreId, ref: bytes, wrapped: bytes) -> None:
+        """The oldest is forgotten first. The first key of a subject stands, whoever wrote it."""
+        self._known[store, ref] = wrapped
+        if len(self._known) > SUBJECT_KEYS_KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+
+    async def read(self, store: StoreId, after: Position, limit: int) -> list[Entry]:
+        async with self._pool.reads([store]) as unit:
+            return [Entry(*row) for row in await unit.rows("entries_after", store, after, limit)]
+
+    async def entry(self, store: StoreId, position: Position) -> Entry | None:
+        async with self._pool.reads([store]) as unit:
+            return next((Entry(*row) for row in await unit.rows("entry", store, position)), None)
+
+    async def find(self, store: StoreId, event_id: EventId) -> list[Entry]:
+        async with self._pool.reads([store]) as unit:
+            return [Entry(*row) for row in await unit.rows("entries_of_event", store, event_id)]
+
+    async def head(self, store: StoreId) -> Position:
+        async with self._pool.reads([store]) as unit:
+            return next((Position(row[0]) for row in await unit.rows("head", store)), START)
+
+    async def moved(self, mark: int | None) -> Moved:
+        """Marks are seconds of the server's clock. Another server, or one that started anew, knows nothing of marks."""
+        async with self._pool.reads_platform() as unit:
+            ((second, server),) = await unit.rows("server_second")
+            rows = [] if mark is None else await unit.rows("moved", mark)
+        whole = mark is not None and server == self._server
+        self._server = server
+        return Moved({row[0]: row[1] for row in rows}, second - MOVED_OVERLAP_SECONDS, whole)
+
+    def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
+        return self._known.get((store, ref))
+
+    async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
+        known = self._known.get((store, ref))
+        if known is not None:
+            return known
+        async with self._pool.reads([store]) as unit:
+            for (wrapped,) in await unit.rows("subject_key", store, ref):
+                self._remember(store, ref, wrapped)
+                return bytes(wrapped)
+        return None
+
+    async def conflicts(self, store: StoreId, limit: int) -> list[ConflictRecord]:
+        async with self._pool.reads([store]) as unit:
+            return [ConflictRecord(*row) for row in await unit.rows("conflicts", store, limit)]
+
+    async def gate(self, store: StoreId, state: Gate, epoch: int | None = None) -> None:
+        async with self._pool.writes([store]) as unit:
+            await unit.run("set_gate", store, state, epoch)
+
+    def on_news(self, listener: Callable[[frozenset[StoreId]], None]) -> None:
+        self._news.on_news(listener)
