@@ -26,6 +26,7 @@ Transaction: TypeAlias = "AbstractAsyncContextManager[Unit]"
 TRANSACTION_SECONDS_MAX = 10.0  # a group commit takes milliseconds: what takes this long hangs on a dead server
 CONNECT_SECONDS_MAX = 5.0
 ACQUIRE_SECONDS_MAX = 5.0  # all connections are busy for this long: refuse, so that what waits stays bounded
+PLAN_SECONDS_MAX = 30  # a plan is made anew after that, so that it knows how the tables have grown
 RETRY_AFTER_MS = 1_000
 
 SESSION: Mapping[str, str] = {
@@ -114,6 +115,7 @@ class Pool:
                 timeout=CONNECT_SECONDS_MAX,
                 connection_class=Plain,
                 init=self._init,
+                max_cached_statement_lifetime=PLAN_SECONDS_MAX,
                 server_settings=dict(SESSION),
             )
 

@@ -51,7 +51,7 @@ CREATE TABLE entries (
 );
 
 CREATE UNIQUE INDEX entries_once ON entries (store_id, origin, dedupe_key);
-CREATE INDEX entries_by_event ON entries (store_id, event_id);
+CREATE INDEX entries_by_event ON entries (store_id, event_id, position);
 -- What is sealed does not compress.
 ALTER TABLE entries ALTER COLUMN body SET STORAGE EXTERNAL, ALTER COLUMN personal SET STORAGE EXTERNAL;
 
