@@ -16,8 +16,9 @@ from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.journal.port import LaneWish
 from crossdock.model.contract import Queued
 from crossdock.model.errors import CrossdockError
-from crossdock.model.ids import START, Instant, Position
-from crossdock.model.lane import Counts, Held, HeldState, LaneChange
+from crossdock.model.ids import START, Instant, LaneId, Position
+from crossdock.model.lane import Counts, Gate, Held, HeldState, LaneChange
+from crossdock.model.limits import SLOTS
 from crossdock.stores.port import CloseLane, Engine, OpenLane, ReplayHeld, ReplayResolved
 from crossdock.testing.samples import NORTH, NOW, SOUTH, attempt, draft, lane_id, write
 
@@ -37,7 +38,8 @@ wild = st.tuples(
 opens = st.tuples(st.just("open"), lanes)
 closes = st.tuples(st.just("close"), lanes, st.sampled_from(Queued))
 replays = st.tuples(st.just("replay"), lanes, st.lists(positions, max_size=4), st.booleans())
-steps = st.lists(st.one_of(appends, turns, turns, wild, opens, closes, replays), max_size=25)
+gates = st.tuples(st.just("gate"), st.sampled_from([NORTH, SOUTH]), st.sampled_from([*Gate, Gate.OPEN, Gate.OPEN]))
+steps = st.lists(st.one_of(appends, turns, turns, wild, opens, closes, replays, gates), max_size=25)
 
 
 def a_turn(read: Any, outcomes: list[str]) -> LaneChange:
@@ -85,10 +87,16 @@ async def do(engine: Engine, step: tuple[Any, ...]) -> Any:
             return await answer(write(engine, OpenLane(lane)))
         case ("close", lane, queued):
             return await answer(write(engine, CloseLane(lane, queued)))
-        case ("replay", lane, places, True):
-            return await answer(write(engine, ReplayHeld(lane, tuple(places), Instant(3))))
-        case (_, lane, places, _):
-            return await answer(write(engine, ReplayResolved(lane, tuple(places), ("k",) * len(places), Instant(3))))
+        case ("gate", store, state):
+            return await answer(engine.journal.gate(store, state))
+        case (_, lane, places, held):
+            return await answer(write(engine, replay(lane, tuple(places), held)))
+
+
+def replay(lane: LaneId, places: tuple[Position, ...], held: bool) -> ReplayHeld | ReplayResolved:
+    if held:
+        return ReplayHeld(lane, places, Instant(3))
+    return ReplayResolved(lane, places, ("k",) * len(places), Instant(3))
 
 
 async def look(engine: Engine) -> list[Any]:
@@ -96,6 +104,8 @@ async def look(engine: Engine) -> list[Any]:
     assert all(ledger.closes for ledger in ledgers)
     wishes = [LaneWish(lane, 20) for lane in LANES]
     seen: list[Any] = [ledgers, await engine.lanes.read(wishes, Instant(5)), await engine.lanes.open_lanes()]
+    seen += [await engine.lanes.open_lanes([SOUTH]), set(await engine.lanes.stirring(range(SLOTS)))]
+    seen += [await engine.registry.changes(2)]
     for store in (NORTH, SOUTH):
         seen += [await engine.journal.read(store, START, 99), await engine.journal.conflicts(store, 99)]
     for lane in LANES:

@@ -8,18 +8,39 @@ from pathlib import Path
 import pytest
 
 from crossdock.engines.memory.engine import MemoryEngine
+from crossdock.engines.memory.slots import MemorySlots
 from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.stores.port import Engine
 from crossdock.testing.journal_suite import DurableSuite, JournalSuite
 from crossdock.testing.lanes_suite import LanesSuite
 from crossdock.testing.registry_suite import RegistrySuite
 from crossdock.testing.samples import NOW
+from crossdock.testing.slots_suite import SlotsSuite
 
 
 class TestMemory(JournalSuite, LanesSuite, RegistrySuite):
     @pytest.fixture
     async def engine(self) -> Engine:
         return MemoryEngine(lambda: NOW)
+
+
+class TestMemoryShared(JournalSuite, LanesSuite, RegistrySuite, SlotsSuite):
+    """The in-memory engine as several deliverers share it: with leases that run out."""
+
+    @pytest.fixture
+    def slots(self) -> MemorySlots:
+        return MemorySlots(lambda: NOW)
+
+    @pytest.fixture
+    async def engine(self, slots: MemorySlots) -> Engine:
+        return MemoryEngine(lambda: NOW, slots)
+
+    @pytest.fixture
+    def lapse(self, slots: MemorySlots) -> Callable[[str], Awaitable[None]]:
+        async def lapse(member: str) -> None:
+            slots._until[member] = NOW
+
+        return lapse
 
 
 class TestSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):

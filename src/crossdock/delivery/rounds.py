@@ -76,6 +76,7 @@ class Deliverer:
         self._turns: RoundRobin[Flow] = RoundRobin(QUANTUM_SENDS)
         self._paces: dict[tuple[ConnectionId, Direction], Pace] = {}
         self._heads: dict[StoreId, Position] = {}
+        self._mark: int | None = None
         self._timers: list[tuple[Instant, LaneId]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stir = asyncio.Event()
@@ -197,11 +198,14 @@ class Deliverer:
 
     async def _poll(self) -> None:
         try:
-            heads = await self._gear.journal.heads()
+            moved = await self._gear.journal.moved(self._mark)
+            if not moved.whole:
+                await self.load()
         except CrossdockError as error:
             self._failed(None, error)
             return
-        for store, head in heads.items():
+        self._mark = moved.mark
+        for store, head in moved.heads.items():
             if self._heads.get(store) != head:
                 self._heads[store] = head
                 self.wake((store,))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from crossdock.model.errors import Bug, Conflict
-from crossdock.model.ids import Instant, Position
+from crossdock.model.errors import Bug, Conflict, Unavailable
+from crossdock.model.ids import Instant, Position, StoreId
 from crossdock.model.lane import Held, HeldState, Lane, LaneChange, Skip
 from crossdock.model.limits import LANE_SKIPS_MAX
+
+MOVING_RETRY_MS = 1_000  # a store's gate is closed for seconds
 
 
 def stale(lane: Lane | None, change: LaneChange) -> bool:
@@ -112,3 +114,12 @@ def replayed_held(row: Held, not_before: Instant) -> Held:
 def replayed_resolved(position: Position, key: str, not_before: Instant, now: Instant) -> Held:
     """A resolved entry, taken up again."""
     return Held(position, HeldState.RETRYING, not_before, 0, key, "replayed", now, replay=True)
+
+
+def moving(store: StoreId) -> Unavailable:
+    """What an append hears while the gate of its store is not open."""
+    return Unavailable(
+        "CD5024",
+        f"The store {store} is moving; nothing of this was kept.",
+        retry_after_ms=MOVING_RETRY_MS,
+    )

@@ -6,12 +6,14 @@ whole or not at all. It keeps nothing across a restart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from crossdock.journal.books import (
     check_books,
     due_at,
+    moving,
     reach,
     replayed_held,
     replayed_resolved,
@@ -19,12 +21,13 @@ from crossdock.journal.books import (
     stale,
     still_ahead,
 )
-from crossdock.journal.port import ConflictRecord, LaneRead, LaneWish
+from crossdock.journal.port import ConflictRecord, LaneRead, LaneWish, Moved
+from crossdock.journal.slots import slot_of
 from crossdock.model.attempt import Attempt
 from crossdock.model.contract import Queued
 from crossdock.model.entry import Appended, Conflicting, Draft, Duplicate, Entry, Kept, OtherKey
 from crossdock.model.ids import START, EventId, Instant, LaneId, Position, StoreId
-from crossdock.model.lane import Counts, Held, HeldState, Lane, LaneChange, Ledger, ledger_of
+from crossdock.model.lane import Counts, Fence, Gate, Held, HeldState, Lane, LaneChange, Ledger, ledger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ LaneRows = dict[LaneId, LaneRow]
 
 @dataclass(slots=True)
 class MemoryState:
-    """What the journal and the lanes share."""
+    """What the journal and the lanes share. `moved` keeps each store's last move by a counter, the latest at the end;
+    `gates` those that are not open, `places` the epochs of stores that have moved."""
 
     entries: dict[StoreId, list[Entry]] = field(default_factory=dict)
     firsts: dict[tuple[StoreId, str, str], tuple[bytes, Entry]] = field(default_factory=dict)
@@ -54,6 +58,15 @@ class MemoryState:
     conflicts: dict[StoreId, list[ConflictRecord]] = field(default_factory=dict)
     lanes: LaneRows = field(default_factory=dict)
     attempts: dict[LaneId, list[Attempt]] = field(default_factory=dict)
+    moves: int = 0
+    moved: dict[StoreId, int] = field(default_factory=dict)
+    gates: dict[StoreId, Gate] = field(default_factory=dict)
+    places: dict[StoreId, int] = field(default_factory=dict)
+
+    def move(self, store: StoreId) -> None:
+        self.moves += 1
+        self.moved.pop(store, None)
+        self.moved[store] = self.moves
 
     def head(self, store: StoreId) -> Position:
         return Position(len(self.entries.get(store, ())))
@@ -74,12 +87,19 @@ class MemoryJournal:
         self._listeners: list[Callable[[frozenset[StoreId]], None]] = []
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
+        for draft in drafts:
+            if draft.store in self._state.gates:
+                raise moving(draft.store)
         answers = [self._append(draft) for draft in drafts]
-        news = frozenset(draft.store for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, Kept))
-        if news:
-            for listener in self._listeners:
-                listener(news)
+        self._tell({draft.store for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, Kept)})
         return answers
+
+    def _tell(self, stores: Collection[StoreId]) -> None:
+        for store in sorted(stores):
+            self._state.move(store)
+        if stores:
+            for listener in self._listeners:
+                listener(frozenset(stores))
 
     def _append(self, draft: Draft) -> Appended:
         state = self._state
@@ -112,8 +132,21 @@ class MemoryJournal:
     async def head(self, store: StoreId) -> Position:
         return self._state.head(store)
 
-    async def heads(self) -> Mapping[StoreId, Position]:
-        return {store: self._state.head(store) for store in self._state.entries}
+    async def moved(self, mark: int | None) -> Moved:
+        state = self._state
+        if mark is None:
+            return Moved({}, state.moves, whole=False)
+        since = takewhile(lambda store: state.moved[store] > mark, reversed(state.moved))
+        return Moved({store: state.head(store) for store in since}, state.moves, whole=True)
+
+    async def gate(self, store: StoreId, state: Gate, epoch: int | None = None) -> None:
+        self._state.gates.pop(store, None)
+        if epoch is not None:
+            self._state.places[store] = epoch
+        if state is Gate.OPEN:
+            self._tell((store,))
+        else:
+            self._state.gates[store] = state
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
         return self._state.subject_keys.get((store, ref))
@@ -154,11 +187,25 @@ class MemoryLanes:
     """`journal.port.Lanes` without durability. `opened` and its neighbours are what the registry writes through: they
     change the `rows` that they are given, so that the caller decides when they count."""
 
-    def __init__(self, state: MemoryState) -> None:
+    def __init__(self, state: MemoryState, stands: Callable[[Fence], bool]) -> None:
+        """`stands` says whether a fence's slot still has its epoch."""
         self._state = state
+        self._stands = stands
 
-    async def open_lanes(self) -> list[Lane]:
-        return [row.lane for _, row in sorted(self._state.lanes.items()) if row.lane.open]
+    async def open_lanes(self, stores: Collection[StoreId] | None = None) -> list[Lane]:
+        rows = [row for lane, row in self._state.lanes.items() if stores is None or lane.store in stores]
+        return sorted((row.lane for row in rows if row.lane.open), key=lambda lane: lane.id)
+
+    async def stirring(self, slots: Collection[int]) -> list[LaneId]:
+        return [
+            lane
+            for lane, row in self._state.lanes.items()
+            if self._stirs(row) and slot_of(lane.store, lane.connection) in slots
+        ]
+
+    def _stirs(self, row: LaneRow) -> bool:
+        ahead = row.lane.cursor < self._state.head(row.lane.id.store)
+        return row.lane.open and (ahead or bool(row.unresolved()))
 
     async def lane(self, lane: LaneId) -> Lane | None:
         row = self._state.lanes.get(lane)
@@ -166,7 +213,9 @@ class MemoryLanes:
 
     async def read(self, wishes: Sequence[LaneWish], now: Instant) -> list[LaneRead]:
         return [
-            self._read(self._state.lanes[wish.lane], wish, now) for wish in wishes if wish.lane in self._state.lanes
+            self._read(self._state.lanes[wish.lane], wish, now)
+            for wish in wishes
+            if wish.lane in self._state.lanes and wish.lane.store not in self._state.gates
         ]
 
     def _read(self, row: LaneRow, wish: LaneWish, now: Instant) -> LaneRead:
@@ -183,7 +232,7 @@ class MemoryLanes:
         rows, attempts, answers = dict(self._state.lanes), list[tuple[LaneId, Attempt]](), list[bool]()
         for change in changes:
             row = rows.get(change.lane)
-            if row is None or stale(row.lane, change):
+            if row is None or stale(row.lane, change) or self._barred(change):
                 answers.append(False)
                 continue
             rows[change.lane] = settled(row, change, self._state.head(change.lane.store))
@@ -193,6 +242,10 @@ class MemoryLanes:
         for lane, attempt in attempts:
             self._state.attempts.setdefault(lane, []).append(attempt)
         return answers
+
+    def _barred(self, change: LaneChange) -> bool:
+        shut = self._state.gates.get(change.lane.store) is Gate.SHUT
+        return shut or (change.fence is not None and not self._stands(change.fence))
 
     async def ledgers(self, store: StoreId | None = None) -> list[Ledger]:
         return [

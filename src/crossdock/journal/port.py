@@ -131,8 +131,8 @@ class Lanes(Protocol):
         ...
 
     async def stirring(self, slots: Collection[int]) -> list[LaneId]:
-        """The open lanes of these slots (`journal.slots.slot_of`) that have something to do, now or later: entries after
-        the cursor, or rows that are retrying or waiting."""
+        """The open lanes of these slots (`journal.slots.slot_of`) that have something to do, now or later: entries
+        after the cursor, or rows that are retrying or waiting."""
         ...
 
     async def lane(self, lane: LaneId) -> Lane | None: ...

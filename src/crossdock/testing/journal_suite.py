@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from crossdock.model.entry import Conflicting, Duplicate, Kept, OtherKey
+from crossdock.model.errors import Unavailable
 from crossdock.model.ids import START, EventId, Position, StoreId
+from crossdock.model.lane import Gate
 from crossdock.stores.port import Engine, OpenLane
-from crossdock.testing.samples import NORTH, NOW, SOUTH, audit, draft, drafts, lane_id, write
+from crossdock.testing.samples import NORTH, NOW, SOUTH, audit, draft, drafts, lane_id, raised, write
 
 
 class JournalSuite:
@@ -117,7 +119,6 @@ class JournalSuite:
             assert await engine.journal.subject_key(store, b"r") is None
             assert await engine.journal.conflicts(store, 10) == []
         assert await engine.journal.append([draft("a", store=SOUTH, print_=b"3")]) == [Kept(Position(1))]
-        assert await engine.journal.heads() == {NORTH: 1, SOUTH: 1}
 
     async def test_news_names_the_stores_that_got_entries(self, engine: Engine) -> None:
         news: list[frozenset[StoreId]] = []
@@ -125,6 +126,71 @@ class JournalSuite:
         await engine.journal.append([draft("a"), draft("a", store=SOUTH)])
         await engine.journal.append([draft("a")])
         assert news == [frozenset({NORTH, SOUTH})]
+
+    async def test_what_moved_since_a_mark_is_named_and_nothing_that_moved_is_missed(self, engine: Engine) -> None:
+        first = await engine.journal.moved(None)
+        assert not first.whole
+        await engine.journal.append([draft("a"), draft("b"), draft("a", store=SOUTH)])
+        second = await engine.journal.moved(first.mark)
+        assert (second.whole, second.heads) == (True, {NORTH: 2, SOUTH: 1})
+        await engine.journal.append([draft("c")])
+        third = await engine.journal.moved(second.mark)
+        assert third.heads[NORTH] == 3
+        assert (await engine.journal.moved(first.mark)).heads == {NORTH: 3, SOUTH: 1}
+        assert third.mark >= second.mark
+
+    async def test_a_follower_of_what_moved_sees_every_head(self, engine: Engine) -> None:
+        """Many appenders over many stores, and a poll that goes on from the mark that it was given."""
+        stores, each = [StoreId(f"s{number}") for number in range(8)], 10
+        mark = (await engine.journal.moved(None)).mark
+        seen: dict[StoreId, Position] = {}
+
+        async def follow() -> None:
+            nonlocal mark
+            while sum(seen.values()) < len(stores) * each:
+                moved = await engine.journal.moved(mark)
+                assert moved.whole
+                assert all(seen.get(store, START) <= head for store, head in moved.heads.items())
+                seen.update(moved.heads)
+                mark = moved.mark
+                await asyncio.sleep(0)
+
+        async def send(store: StoreId) -> None:
+            for number in range(each):
+                await engine.journal.append([draft(f"{number}", store=store)])
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(follow())
+            for store in stores:
+                group.create_task(send(store))
+        assert seen == dict.fromkeys(stores, each)
+
+    async def test_a_gate_that_is_not_open_refuses_entries_and_harms_no_call_beside(self, engine: Engine) -> None:
+        await engine.journal.append([draft("a")])
+        for state in (Gate.CLOSING, Gate.SHUT):
+            await engine.journal.gate(NORTH, state)
+            beside = StoreId(f"beside-{state}")
+            answers = await asyncio.gather(
+                engine.journal.append([draft("b", store=SOUTH), draft("b")]),
+                engine.journal.append([draft("b", store=beside)]),
+                engine.journal.append([draft("a")]),
+                return_exceptions=True,
+            )
+            assert [one.code for one in answers if isinstance(one, Unavailable)] == ["CD5024", "CD5024"]
+            assert [one.retry_after_ms for one in answers if isinstance(one, Unavailable)] == [1_000, 1_000]
+            assert answers[1] == [Kept(Position(1))]
+        assert await engine.journal.head(SOUTH) == START
+        assert await engine.journal.head(NORTH) == 1
+
+    async def test_a_gate_that_is_opened_again_lets_entries_in_and_counts_as_moved(self, engine: Engine) -> None:
+        news: list[frozenset[StoreId]] = []
+        engine.journal.on_news(news.append)
+        await engine.journal.gate(NORTH, Gate.SHUT, epoch=4)
+        mark = (await engine.journal.moved(None)).mark
+        await engine.journal.gate(NORTH, Gate.OPEN)
+        assert (await engine.journal.moved(mark)).heads == {NORTH: 0}
+        assert news == [frozenset({NORTH})]
+        assert await engine.journal.append([draft("a")]) == [Kept(Position(1))]
 
 
 class DurableSuite:
@@ -145,3 +211,10 @@ class DurableSuite:
         ]
         assert [lane.id for lane in await again.lanes.open_lanes()] == [lane_id()]
         assert [entry.action for entry in await again.registry.audit(None, 0, 10)] == [audit().action]
+
+    async def test_a_gate_stays_as_it_was_set_after_a_restart(
+        self, engine: Engine, reopen: Callable[[], Awaitable[Engine]]
+    ) -> None:
+        await engine.journal.gate(NORTH, Gate.CLOSING, epoch=2)
+        again = await reopen()
+        assert (await raised(Unavailable, again.journal.append([draft("a")]))).code == "CD5024"

@@ -7,10 +7,12 @@ import asyncio
 from dataclasses import replace
 
 from crossdock.journal.port import LaneWish
+from crossdock.journal.slots import slot_of
 from crossdock.model.contract import Queued
 from crossdock.model.errors import Bug
-from crossdock.model.ids import START, Instant, Position
-from crossdock.model.lane import Counts, Held, HeldState, LaneChange, Skip
+from crossdock.model.ids import START, Instant, Position, StoreId
+from crossdock.model.lane import Counts, Gate, Held, HeldState, LaneChange, Skip
+from crossdock.model.limits import SLOTS
 from crossdock.stores.port import CloseLane, Engine, OpenLane, ReplayHeld, ReplayResolved
 from crossdock.testing.samples import NORTH, NOW, SOUTH, attempt, draft, drafts, held, lane_id, raised, write
 
@@ -203,3 +205,48 @@ class LanesSuite:
         (read,) = await engine.lanes.read([LaneWish(south, 10), LaneWish(LANE, 10)], NOW)
         assert [entry.store for entry in read.window] == [SOUTH]
         assert await engine.lanes.ledgers(NORTH) == []
+
+    async def test_open_lanes_of_some_stores_are_those_of_no_other(self, engine: Engine) -> None:
+        south, west = lane_id("south", store=SOUTH), lane_id("west", store=StoreId("west"))
+        closed = lane_id("closed")
+        await write(engine, *(OpenLane(one) for one in (LANE, south, west, closed)))
+        await write(engine, CloseLane(closed, Queued.HOLD))
+        assert [lane.id for lane in await engine.lanes.open_lanes([NORTH, SOUTH])] == [LANE, south]
+        assert [lane.id for lane in await engine.lanes.open_lanes()] == [LANE, south, west]
+        assert await engine.lanes.open_lanes([]) == await engine.lanes.open_lanes([StoreId("none")]) == []
+
+    async def test_the_lanes_that_stir_have_entries_ahead_or_rows_that_are_not_parked(self, engine: Engine) -> None:
+        idle, ahead, retrying, waiting, parked, closed = (
+            lane_id(name) for name in ("idle", "ahead", "retrying", "waiting", "parked", "closed")
+        )
+        rows = {
+            retrying: held(1, not_before=99),
+            waiting: held(1, HeldState.WAITING, key="k"),
+            parked: held(1, HeldState.PARKED),
+        }
+        await write(engine, *(OpenLane(one) for one in (idle, ahead, *rows, closed)))
+        await engine.journal.append(drafts(1))
+        done = [replace(change(1, 1), lane=idle), *(replace(change(1, 0, row), lane=one) for one, row in rows.items())]
+        assert await engine.lanes.settle(done) == [True] * 4
+        await write(engine, CloseLane(closed, Queued.HOLD))
+        assert set(await engine.lanes.stirring(range(SLOTS))) == {ahead, retrying, waiting}
+        slots = {slot_of(lane.store, lane.connection) for lane in (ahead, idle)}
+        assert await engine.lanes.stirring(slots) == [ahead]
+        assert await engine.lanes.stirring([]) == []
+
+    async def test_a_lane_whose_gate_is_not_open_is_not_read_and_settles_until_it_is_shut(self, engine: Engine) -> None:
+        south = replace(LANE, store=SOUTH)
+        await ready(engine)
+        await write(engine, OpenLane(south))
+        await engine.journal.gate(NORTH, Gate.CLOSING)
+        wishes = [LaneWish(LANE, 10), LaneWish(south, 10)]
+        assert [read.lane.id for read in await engine.lanes.read(wishes, NOW)] == [south]
+        assert await engine.lanes.settle([change(1, 1)]) == [True]
+        await engine.journal.gate(NORTH, Gate.SHUT)
+        assert await engine.lanes.read([LaneWish(LANE, 10)], NOW) == []
+        assert await engine.lanes.settle([change(2, 1, cursor_from=1)]) == [False]
+        await engine.journal.gate(NORTH, Gate.OPEN)
+        (read,) = await engine.lanes.read([LaneWish(LANE, 10)], NOW)
+        assert (read.lane.cursor, read.lane.counts.delivered) == (1, 1)
+        assert await engine.lanes.settle([change(2, 1, cursor_from=1)]) == [True]
+        await closes(engine)

@@ -142,3 +142,35 @@ class RegistrySuite:
         await write(engine, RevokeToken(TOKEN.id, Instant(9)))
         token = await engine.registry.token(TOKEN.id)
         assert token == replace(TOKEN, revoked_at=Instant(5))
+
+    async def test_changes_name_the_stores_that_were_changed_since_a_number(self, engine: Engine) -> None:
+        await engine.registry.commit(Change((), (audit("a"),)))
+        start = await engine.registry.changes(None)
+        assert (start.stores, start.platform) == (frozenset(), False)
+        assert await engine.registry.changes(start.seq) == start
+        await engine.registry.commit(Change((), (audit("b", SOUTH), audit("c", SOUTH))))
+        one = await engine.registry.changes(start.seq)
+        assert (one.stores, one.platform) == (frozenset({SOUTH}), False)
+        await engine.registry.commit(Change((), (audit("d", None), audit("e"))))
+        both = await engine.registry.changes(one.seq)
+        assert (both.stores, both.platform) == (frozenset({NORTH}), True)
+        assert (await engine.registry.changes(start.seq)).stores == {NORTH, SOUTH}
+        assert both.seq == (await engine.registry.changes(None)).seq > one.seq > start.seq
+
+    async def test_a_follower_of_changes_misses_none_of_many_committers(self, engine: Engine) -> None:
+        stores = [StoreId(f"s{number}") for number in range(20)]
+        seq, seen = (await engine.registry.changes(None)).seq, set[StoreId]()
+
+        async def follow() -> None:
+            nonlocal seq
+            while len(seen) < len(stores):
+                changes = await engine.registry.changes(seq)
+                seen.update(changes.stores)
+                seq = changes.seq
+                await asyncio.sleep(0)
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(follow())
+            for store in stores:
+                group.create_task(engine.registry.commit(Change((), (audit("a", store),))))
+        assert seen == set(stores)

@@ -15,6 +15,7 @@ from crossdock.stores.port import (
     AddStore,
     AddToken,
     Change,
+    Changes,
     CloseLane,
     DropCredential,
     MoveConnection,
@@ -149,6 +150,12 @@ class MemoryRegistry:
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
         self._listeners.append(listener)
+
+    async def changes(self, after: int | None) -> Changes:
+        seq = len(self._tables.audit)
+        since = self._tables.audit[seq if after is None else max(after, 0) :]
+        stores = frozenset(entry.store for entry in since if entry.store is not None)
+        return Changes(seq, stores, platform=any(entry.store is None for entry in since))
 
 
 def standing_lane(rows: Mapping[LaneId, LaneRow], lane: LaneId) -> LaneRow:

@@ -15,6 +15,7 @@ from crossdock.engines.sqlite.lanes import SqliteLanes
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.registry import SqliteRegistry
 from crossdock.engines.sqlite.writer import Writer
+from crossdock.journal.slots import Slots, WholeSlots
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import Instant
 from crossdock.stores.port import Finding
@@ -51,6 +52,10 @@ class SqliteEngine:
     @property
     def registry(self) -> SqliteRegistry:
         return started(self._registry)
+
+    @property
+    def slots(self) -> Slots:
+        return WholeSlots()
 
     async def start(self) -> None:
         """Unavailable CD5005 if another process owns the file, CD5004 if it cannot be served safely."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,11 @@ import apsw
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.statements import Row, query, rows_of, run_many, write_many
 from crossdock.engines.sqlite.writer import Writer
-from crossdock.journal.port import ConflictRecord
+from crossdock.journal.books import moving
+from crossdock.journal.port import ConflictRecord, Moved
 from crossdock.model.entry import Appended, Conflicting, Draft, Duplicate, Entry, Kept, OtherKey
 from crossdock.model.ids import START, EventId, Position, StoreId
+from crossdock.model.lane import Gate
 from crossdock.model.limits import SUBJECT_KEYS_KNOWN_MAX
 
 Place = tuple[str, str, str]
@@ -32,10 +34,12 @@ class SqliteJournal:
 
     def _tell(self, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
         self._learn(drafts, answers)
-        news = frozenset(draft.store for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, Kept))
-        if news:
+        self._news({draft.store for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, Kept)})
+
+    def _news(self, stores: Collection[StoreId]) -> None:
+        if stores:
             for listener in self._listeners:
-                listener(news)
+                listener(frozenset(stores))
 
     def _learn(self, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
         for draft, answer in zip(drafts, answers, strict=True):
@@ -67,8 +71,14 @@ class SqliteJournal:
     async def head(self, store: StoreId) -> Position:
         return await self._readers.read(lambda connection: head_of(connection, store))
 
-    async def heads(self) -> Mapping[StoreId, Position]:
-        return await self._readers.read(lambda connection: dict(rows_of(connection, "heads", ())))
+    async def moved(self, mark: int | None) -> Moved:
+        return await self._readers.read(lambda connection: moved_since(connection, mark))
+
+    async def gate(self, store: StoreId, state: Gate, epoch: int | None = None) -> None:
+        def work(connection: apsw.Connection) -> None:
+            connection.execute(query("put_gate"), (store, state, epoch))
+
+        await self._writer.do(work, lambda _: self._news((store,) if state is Gate.OPEN else ()))
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
         return self._known.get((store, ref))
@@ -97,6 +107,20 @@ def head_of(connection: apsw.Connection, store: StoreId) -> Position:
     return START
 
 
+def head_and_gate(connection: apsw.Connection, store: StoreId) -> tuple[Position, Gate]:
+    for head, gate in rows_of(connection, "head_and_gate", (store,)):
+        return Position(head), Gate(gate)
+    return START, Gate.OPEN
+
+
+def moved_since(connection: apsw.Connection, mark: int | None) -> Moved:
+    """Marks are the seconds of `moved_at`, which never go back: who asks from the last one again misses none."""
+    ((last,),) = rows_of(connection, "last_moved", ())
+    if mark is None:
+        return Moved({}, last, whole=False)
+    return Moved(dict(rows_of(connection, "moved_since", (mark,))), last, whole=True)
+
+
 def entry_at(connection: apsw.Connection, store: StoreId, position: Position) -> Entry | None:
     for row in rows_of(connection, "entry", (store, position)):
         return Entry(*row)
@@ -114,11 +138,12 @@ def standing_key(connection: apsw.Connection, store: StoreId, ref: bytes) -> byt
 
 
 def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[Appended]:
-    """Inside the writer's transaction: nobody else can add a key or a position meanwhile."""
+    """Inside the writer's transaction: nobody else can add a key or a position meanwhile. Unavailable (CD5024) if one
+    of the stores is moving."""
+    standing_heads = heads_of(connection, {draft.store for draft in drafts})
     firsts = known_firsts(connection, drafts)
     subjects = Subjects(connection, drafts)
-    heads: dict[StoreId, Position] = {}
-    standing_heads: dict[StoreId, Position] = {}
+    heads = dict(standing_heads)
     rows: list[Row] = []
     answers: list[Appended] = []
     for draft in drafts:
@@ -126,8 +151,6 @@ def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[App
         first = firsts.get(place)
         answer = seen_before(connection, draft, first) if first else subjects.other_key(draft)
         if answer is None:
-            if draft.store not in heads:
-                heads[draft.store] = standing_heads[draft.store] = head_of(connection, draft.store)
             position = heads[draft.store] = Position(heads[draft.store] + 1)
             firsts[place] = (draft.fingerprint, position, draft.event_id, draft.correlation_id)
             rows.append(row_of(draft, position))
@@ -139,6 +162,15 @@ def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[App
     for store, head in moved:
         connection.execute(query("put_head"), (store, head))
     return answers
+
+
+def heads_of(connection: apsw.Connection, stores: Collection[StoreId]) -> dict[StoreId, Position]:
+    heads: dict[StoreId, Position] = {}
+    for store in stores:
+        heads[store], gate = head_and_gate(connection, store)
+        if gate is not Gate.OPEN:
+            raise moving(store)
+    return heads
 
 
 def known_firsts(connection: apsw.Connection, drafts: Sequence[Draft]) -> dict[Place, First]:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import apsw
 
-from crossdock.engines.sqlite.journal import entries_after, entry_at, head_of
+from crossdock.engines.sqlite.journal import entries_after, entry_at, head_and_gate
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.statements import Row, query, write_many
 from crossdock.engines.sqlite.writer import Writer
 from crossdock.journal.books import check_books, due_at, reach, stale, still_ahead
 from crossdock.journal.port import LaneRead, LaneWish
+from crossdock.journal.slots import slot_of
 from crossdock.model.attempt import Answer, AnswerKind, Attempt
 from crossdock.model.entry import Entry
 from crossdock.model.ids import Instant, LaneId, Position, StoreId
-from crossdock.model.lane import Counts, Held, HeldState, Lane, LaneChange, Ledger, Skip, ledger_of
+from crossdock.model.lane import Counts, Gate, Held, HeldState, Lane, LaneChange, Ledger, Skip, ledger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,20 @@ class SqliteLanes:
         self._writer = writer
         self._readers = readers
 
-    async def open_lanes(self) -> list[Lane]:
+    async def open_lanes(self, stores: Collection[StoreId] | None = None) -> list[Lane]:
         def work(connection: apsw.Connection) -> list[Lane]:
-            return [lane_of(row).lane for row in connection.execute(query("open_lanes"))]
+            if stores is None:
+                rows = connection.execute(query("open_lanes"))
+            else:
+                rows = connection.execute(query("open_lanes_of"), (json.dumps(list(stores)),))
+            return [lane_of(row).lane for row in rows]
+
+        return await self._readers.read(work)
+
+    async def stirring(self, slots: Collection[int]) -> list[LaneId]:
+        def work(connection: apsw.Connection) -> list[LaneId]:
+            lanes = (LaneId(*row) for row in connection.execute(query("stirring")))
+            return [lane for lane in lanes if slot_of(lane.store, lane.connection) in slots]
 
         return await self._readers.read(work)
 
@@ -126,17 +138,17 @@ def find_held(connection: apsw.Connection, lane: LaneId, positions: Iterable[Pos
 
 
 def read_lane(connection: apsw.Connection, wish: LaneWish, now: Instant) -> LaneRead | None:
-    row = find_lane(connection, wish.lane)
-    if row is None:
+    row, store = find_lane(connection, wish.lane), wish.lane.store
+    head, gate = head_and_gate(connection, store)
+    if row is None or gate is not Gate.OPEN:
         return None
-    store = wish.lane.store
     held = tuple(held_of(one) for one in connection.execute(query("unresolved"), place(wish.lane)))
     return LaneRead(
         lane=row.lane,
         held=held,
         due=tuple(with_entries(connection, store, due_at(held, now))),
         window=tuple(entries_after(connection, store, row.lane.cursor, wish.window)) if wish.window else (),
-        head=head_of(connection, store),
+        head=head,
     )
 
 
@@ -147,11 +159,12 @@ def settle_all(connection: apsw.Connection, changes: Sequence[LaneChange]) -> li
 
 def settle_one(connection: apsw.Connection, change: LaneChange) -> bool:
     row = find_lane(connection, change.lane)
-    if row is None or stale(row.lane, change):
+    head, gate = head_and_gate(connection, change.lane.store)
+    if row is None or stale(row.lane, change) or gate is Gate.SHUT:
         return False
     named = {one.position for one in change.hold} | set(change.release)
     standing = find_held(connection, change.lane, (one for one in named if one <= change.cursor_from))
-    check_books(change, standing, head_of(connection, change.lane.store))
+    check_books(change, standing, head)
     lane = replace(
         row.lane,
         cursor=change.cursor_to,

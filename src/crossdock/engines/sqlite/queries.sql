@@ -1,11 +1,24 @@
 -- name: head
 SELECT head FROM journals WHERE store_id = ?
 
--- name: heads
-SELECT store_id, head FROM journals
+-- name: head_and_gate
+SELECT head, gate FROM journals WHERE store_id = ?
+
+-- name: last_moved
+SELECT coalesce(max(moved_at), 0) FROM journals
+
+-- name: moved_since
+SELECT store_id, head FROM journals WHERE moved_at >= ?
 
 -- name: put_head
-INSERT INTO journals (store_id, head) VALUES (?, ?) ON CONFLICT (store_id) DO UPDATE SET head = excluded.head
+INSERT INTO journals (store_id, head, moved_at)
+SELECT ?1, ?2, max(unixepoch(), coalesce(max(moved_at), 0)) FROM journals WHERE true
+ON CONFLICT (store_id) DO UPDATE SET head = excluded.head, moved_at = excluded.moved_at
+
+-- name: put_gate
+INSERT INTO journals (store_id, head, gate, epoch, moved_at)
+SELECT ?1, 0, ?2, coalesce(?3, 0), max(unixepoch(), coalesce(max(moved_at), 0)) FROM journals WHERE true
+ON CONFLICT (store_id) DO UPDATE SET gate = excluded.gate, epoch = coalesce(?3, epoch), moved_at = excluded.moved_at
 
 -- name: firsts
 WITH asked (store_id, origin, dedupe_key) AS (VALUES (?, ?, ?))
@@ -59,6 +72,21 @@ FROM lanes WHERE store_id = ? AND connection_id = ? AND route = ?
 SELECT store_id, connection_id, route, start, cursor, open, delivered, superseded, filtered, expired, erased, replayed,
     skips, epoch, closed_head, attempts
 FROM lanes WHERE open = 1 ORDER BY store_id, connection_id, route
+
+-- name: open_lanes_of
+SELECT store_id, connection_id, route, start, cursor, open, delivered, superseded, filtered, expired, erased, replayed,
+    skips, epoch, closed_head, attempts
+FROM lanes WHERE open = 1 AND store_id IN (SELECT value FROM json_each(?)) ORDER BY store_id, connection_id, route
+
+-- name: stirring
+SELECT store_id, connection_id, route FROM lanes AS l
+WHERE open = 1 AND (
+    cursor < coalesce((SELECT head FROM journals AS j WHERE j.store_id = l.store_id), 0)
+    OR EXISTS (
+        SELECT 1 FROM held AS h
+        WHERE h.store_id = l.store_id AND h.connection_id = l.connection_id AND h.route = l.route AND state <> 'parked'
+    )
+)
 
 -- name: lanes_with_held
 SELECT l.store_id, l.connection_id, l.route, start, cursor, open, delivered, superseded, filtered, expired, erased,
@@ -208,3 +236,9 @@ FROM audit WHERE seq > ? ORDER BY seq LIMIT ?
 -- name: audit_of_store
 SELECT store_seq, store_id, at, actor, action, object, outcome, correlation_id, detail
 FROM audit WHERE store_id = ? AND store_seq > ? ORDER BY store_seq LIMIT ?
+
+-- name: audit_end
+SELECT coalesce(max(seq), 0) FROM audit
+
+-- name: changed_since
+SELECT DISTINCT store_id FROM audit WHERE seq > ?

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 
 from crossdock.engines.sqlite.readers import Readers
-from crossdock.engines.sqlite.statements import Row, query
+from crossdock.engines.sqlite.statements import Row, query, rows_of
 from crossdock.engines.sqlite.writer import Writer
 from crossdock.engines.sqlite.writes import write_audit, write_one
 from crossdock.model.connection import (
@@ -25,7 +25,7 @@ from crossdock.model.connection import (
     Token,
 )
 from crossdock.model.ids import ConnectionId, Instant, StoreId, TokenId
-from crossdock.stores.port import Change
+from crossdock.stores.port import Change, Changes
 
 
 class SqliteRegistry:
@@ -91,6 +91,14 @@ class SqliteRegistry:
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
         self._listeners.append(listener)
+
+    async def changes(self, after: int | None) -> Changes:
+        def work(connection: apsw.Connection) -> Changes:
+            ((seq,),) = rows_of(connection, "audit_end", ())
+            found = {row[0] for row in rows_of(connection, "changed_since", (seq if after is None else after,))}
+            return Changes(seq, frozenset(found - {None}), platform=None in found)
+
+        return await self._readers.read(work)
 
 
 def connection_of(row: tuple[Any, ...]) -> Connection:

@@ -8,11 +8,18 @@ CREATE TABLE stores (
     sealed_key BLOB NOT NULL
 ) WITHOUT ROWID, STRICT;
 
--- One row per journal: the counter that gives positions.
+-- One row per journal: the counter that gives positions. `moved_at` is the second of its last move, and never goes back
+-- from one commit to the next. `gate`: a store that is moving to another place takes no entries (closing), and then no
+-- settles either (shut); `epoch` counts its places.
 CREATE TABLE journals (
     store_id TEXT PRIMARY KEY,
-    head INTEGER NOT NULL CHECK (head > 0)
+    head INTEGER NOT NULL CHECK (head >= 0),
+    moved_at INTEGER NOT NULL DEFAULT 0,
+    gate TEXT NOT NULL DEFAULT 'open' CHECK (gate IN ('open', 'closing', 'shut')),
+    epoch INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
+
+CREATE INDEX journals_moved ON journals (moved_at);
 
 CREATE TABLE entries (
     store_id TEXT NOT NULL,
