@@ -26,11 +26,13 @@ def slot_of(store: StoreId, connection: ConnectionId) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a member stands after its beat: how many live members there are, itself included, and the epochs of the slots
-    that it owns."""
+    """How a member stands after its beat: how many live members there are, itself included, the epochs of the slots
+    that it owns, and its `rank`: how many of the live members come before it by name. Without the rank the shares could
+    not add up: with 33 members, 32 of them would keep 32 slots each, and the last would starve."""
 
     members: int
     owned: Mapping[int, int]
+    rank: int = 0
 
 
 class Slots(Protocol):

@@ -28,6 +28,13 @@ class SlotsSuite:
         await lapse("bob")
         assert (await engine.slots.beat("ann")).members == 1
 
+    async def test_live_members_rank_by_their_names(self, engine: Engine, lapse: Lapse) -> None:
+        for name in ("cid", "ann", "bob"):
+            await engine.slots.beat(name)
+        assert [(await engine.slots.beat(name)).rank for name in ("ann", "bob", "cid")] == [0, 1, 2]
+        await lapse("ann")
+        assert [(await engine.slots.beat(name)).rank for name in ("bob", "cid")] == [0, 1]
+
     async def test_claims_take_what_is_free_and_no_more_than_asked(self, engine: Engine) -> None:
         await engine.slots.beat("ann")
         await engine.slots.beat("bob")

@@ -23,7 +23,8 @@ class MemorySlots:
         now = self._clock()
         self._until[member] = Instant(now + LEASE_MS)
         owned = {slot: self._epochs[slot] for slot, owner in sorted(self._owners.items()) if owner == member}
-        return Standing(len(self._living(now)), owned)
+        living = self._living(now)
+        return Standing(len(living), owned, rank=sum(other < member for other in living))
 
     async def claim(self, member: str, at_most: int) -> Mapping[int, int]:
         living = self._living(self._clock())
