@@ -143,8 +143,8 @@ class Pool:
         return self._transaction(opening(WRITE, named(stores)))
 
     def writes_with_platform(self, stores: Iterable[StoreId]) -> Transaction:
-        """For changes of the control plane: also the platform's own rows, and reads across stores."""
-        return self._transaction(opening(WRITE, {*stores, PLATFORM_STORE}, platform=True))
+        """For changes of the control plane that also write the platform's own rows. No reads across stores."""
+        return self._transaction(opening(WRITE, {*stores, PLATFORM_STORE}))
 
     def reads(self, stores: Iterable[StoreId]) -> Transaction:
         """One snapshot of what belongs to these stores."""

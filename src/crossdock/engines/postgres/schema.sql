@@ -245,11 +245,13 @@ CREATE TABLE members (
     PRIMARY KEY (member)
 ) WITH (fillfactor = 50);
 
+-- A member that owns slots cannot be forgotten: whoever takes them over meets it at its row.
 CREATE TABLE slots (
     slot integer NOT NULL CHECK (slot BETWEEN 0 AND 1023),
     owner text COLLATE "C",
     epoch bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (slot)
+    PRIMARY KEY (slot),
+    FOREIGN KEY (owner) REFERENCES members
 ) WITH (fillfactor = 50);
 INSERT INTO slots (slot) SELECT generate_series(0, 1023);
 
