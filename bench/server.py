@@ -51,6 +51,10 @@ class Server:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
 
     @property
+    def admin_of_crossdock(self) -> str:
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname=crossdock"
+
+    @property
     def app(self) -> str:
         return f"postgresql://crossdock_app@127.0.0.1:{self.port}/crossdock"
 
