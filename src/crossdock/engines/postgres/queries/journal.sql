@@ -84,8 +84,11 @@ SELECT store_id, position, origin, event_id, type, schema_major, source, occurre
 FROM entries WHERE store_id = $1 AND event_id = $2 ORDER BY position
 
 -- name: set_gate
-INSERT INTO journals AS j (store_id, gate, epoch) VALUES ($1, $2, coalesce($3, 0))
-ON CONFLICT (store_id) DO UPDATE SET gate = excluded.gate, epoch = coalesce($3, j.epoch)
+-- It counts as a move, so that lanes which waited at the gate are looked at.
+INSERT INTO journals AS j (store_id, gate, epoch, moved_at)
+VALUES ($1, $2, coalesce($3::bigint, 0), extract(epoch FROM clock_timestamp())::bigint)
+ON CONFLICT (store_id) DO UPDATE SET gate = excluded.gate, epoch = coalesce($3::bigint, j.epoch),
+    moved_at = greatest(j.moved_at, excluded.moved_at)
 
 -- name: cry
 SELECT pg_notify('crossdock', payload) FROM unnest($1::text[]) AS payload
