@@ -131,7 +131,8 @@ class PostgresJournal:
     async def gate(self, store: StoreId, state: Gate, epoch: int | None = None) -> None:
         async with self._pool.writes([store]) as unit:
             await unit.run("set_gate", store, state, epoch)
-        self._news.tell(frozenset({store}))
+        if state is Gate.OPEN:
+            self._news.tell(frozenset({store}))
 
     def on_news(self, listener: Callable[[frozenset[StoreId]], None]) -> None:
         self._news.on_news(listener)
