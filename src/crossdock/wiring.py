@@ -17,9 +17,11 @@ from crossdock.credentials.seal import SealBroken
 from crossdock.credentials.vault import Vault
 from crossdock.delivery.driver import Driver
 from crossdock.delivery.inbox import Inbox
+from crossdock.delivery.ownership import Ownership
 from crossdock.delivery.replaying import Replays
-from crossdock.delivery.rounds import CORE_DRIVER, Deliverer
+from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
+from crossdock.delivery.trips import CORE_DRIVER
 from crossdock.drivers.egress import Egress, EgressPolicy
 from crossdock.drivers.http_json import HttpJson
 from crossdock.drivers.smtp import Smtp
@@ -60,6 +62,11 @@ def clock() -> Instant:
 
 def new_correlation() -> CorrelationId:
     return CorrelationId(base32(os.urandom(17), 26))
+
+
+def new_member() -> str:
+    """Who this process is among those that share the lanes: never the same twice, so that no lease is taken for it."""
+    return base32(os.urandom(17), 26)
 
 
 def root_key_of(settings: Settings) -> RootKey:
@@ -215,7 +222,8 @@ class App:
         self._work: asyncio.Task[None] | None = None
         self._gear = gear_of(ground, lines)
         self._inbox = Inbox(self._gear)
-        self.deliverer = Deliverer(self._gear, DeliveryPauser(ground.desk))
+        ownership = Ownership(ground.engine.slots, new_member(), time.monotonic)
+        self.deliverer = Deliverer(self._gear, DeliveryPauser(ground.desk), ownership)
         self.health = Health(ground.engine, self._delivers)
         self.asgi: Application = self._asgi()
 

@@ -15,6 +15,7 @@ import msgspec
 from crossdock.credentials.root import RootKey
 from crossdock.credentials.vault import StoreKeys, Vault
 from crossdock.delivery.driver import Driver, Parcel
+from crossdock.delivery.ownership import Ownership
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
 from crossdock.engines.memory.engine import MemoryEngine
@@ -166,7 +167,7 @@ class World:
     def pass_ms(self, wait_ms: int) -> None:
         self.now = Instant(self.now + wait_ms)
 
-    def new_deliverer(self, lanes: Lanes | None = None) -> Deliverer:
+    def new_deliverer(self, lanes: Lanes | None = None, member: str = "this") -> Deliverer:
         gear = Gear(
             journal=self.engine.journal,
             lanes=lanes or self.engine.lanes,
@@ -178,7 +179,7 @@ class World:
             lines=Lines(self.write),
             elapsed=lambda: self.now / 1_000,
         )
-        return Deliverer(gear, self)
+        return Deliverer(gear, self, Ownership(self.engine.slots, member, gear.elapsed))
 
     def write(self, name: str, fields: dict[str, Value]) -> None:
         assert set(fields) <= LINES[name]

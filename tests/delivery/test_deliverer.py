@@ -370,8 +370,10 @@ async def test_the_loop_delivers_what_it_is_told_of_and_ends_when_asked() -> Non
 
 async def test_a_turn_without_work_ends_without_a_trace() -> None:
     world = await World(FarEnd()).begin()
+    world.lines.clear()
     assert await world.deliverer.turn_once(world.lane()) == TurnEnd()
     assert world.lines == []
+    assert world.deliverer.kept()["lanes"] == 0
 
 
 ANSWERS = st.sampled_from(

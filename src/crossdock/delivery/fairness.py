@@ -198,6 +198,16 @@ class Pace:
     def open_at(self, now: Instant) -> bool:
         return self.ready_at() <= now
 
+    def try_again(self, now: Instant) -> None:
+        """An open breaker has rested enough."""
+        if self.breaker.state is BreakerState.OPEN:
+            self.breaker = replace(self.breaker, until=min(self.breaker.until, now))
+
+    def as_new(self, now: Instant) -> bool:
+        """Whether a new one would act the same."""
+        rested = max(self.rests_until, self.cut_at) <= now
+        return rested and self.breaker == Breaker() and self.concurrency >= self.concurrency_max
+
     def begin(self, now: Instant, dice: Callable[[], float]) -> tuple[int, int | None]:
         """At the start of a turn: how many sends at once, and how many in all (None: no bound; 1: a probe)."""
         if not self.open_at(now):

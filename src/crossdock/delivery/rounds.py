@@ -1,32 +1,34 @@
-"""The deliverer: which lane has its turn when. Lanes without work cost nothing; no lane has two turns at once.
+"""The deliverer: which lane has its turn when. A lane with nothing to do is a row that nobody reads.
 
 What wakes a lane: news of its store (a hint from the journal), its own timer (a retry that comes due, a rest that
-ends), a change of its connection, and the slow poll of the journal heads, which is the truth when hints are lost.
-Nothing is shared between stores but the caps.
+ends), a change of its connection, its slot's coming here, and the slow poll of what moved, which is the truth when
+hints are lost. Nothing is shared between stores but the caps.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 from crossdock.delivery.agenda import Agenda, Flow, LaneWork
-from crossdock.delivery.fairness import Caps, Meter, Pace, RoundRobin
-from crossdock.delivery.sending import Gear, Trip
+from crossdock.delivery.fairness import Caps
+from crossdock.delivery.known_lanes import KnownLanes
+from crossdock.delivery.learned import Learned
+from crossdock.delivery.ownership import Ownership
+from crossdock.delivery.sending import Gear
+from crossdock.delivery.trips import Trips, sends_of, told
 from crossdock.delivery.turn import Allowance, Turn, TurnEnd
-from crossdock.model.connection import ConnectionState, CoreMode
-from crossdock.model.contract import Direction
 from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import ConnectionId, Instant, LaneId, Position, StoreId
+from crossdock.model.lane import Fence
 from crossdock.model.limits import (
     DRAIN_SECONDS,
-    LANE_IN_FLIGHT_MAX,
+    FADE_MS,
     POLL_MS,
-    QUANTUM_SENDS,
     SECOND_MS,
+    STORES_ASKED_MAX,
     TURN_RETRY_MS,
     WINDOW_ENTRIES_MAX,
 )
@@ -42,10 +44,8 @@ from crossdock.stores.port import (
     ReplayResolved,
     Write,
 )
-from crossdock.stores.ways import Way
 
 Waiter: TypeAlias = "Callable[[asyncio.Event, int], Awaitable[None]]"
-CORE_DRIVER = "core-push/1"
 
 
 class Pauser(Protocol):
@@ -65,97 +65,120 @@ async def wait_for_stir(stir: asyncio.Event, wait_ms: int) -> None:
 
 
 class Deliverer:
-    """Runs the lanes of the stores that this process serves."""
+    """Runs the lanes of the slots that this process owns."""
 
-    def __init__(self, gear: Gear, pauser: Pauser, wait: Waiter = wait_for_stir, caps: Caps | None = None) -> None:
+    def __init__(
+        self,
+        gear: Gear,
+        pauser: Pauser,
+        ownership: Ownership,
+        wait: Waiter = wait_for_stir,
+        caps: Caps | None = None,
+    ) -> None:
         self._gear = gear
         self._pauser = pauser
+        self._ownership = ownership
         self._wait = wait
         self._caps = caps or Caps()
-        self._agenda = Agenda()
-        self._turns: RoundRobin[Flow] = RoundRobin(QUANTUM_SENDS)
-        self._paces: dict[tuple[ConnectionId, Direction], Pace] = {}
+        self._agenda = Agenda(ownership.has)
+        self._known = KnownLanes(gear.lanes)
+        self._learned = Learned()
+        self._trips = Trips(gear, self._learned)
+        self._news: set[StoreId] = set()
+        self._unseen: set[int] = set()
+        self._doubted: set[LaneId] = set()
         self._heads: dict[StoreId, Position] = {}
         self._mark: int | None = None
-        self._timers: list[tuple[Instant, LaneId]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stir = asyncio.Event()
         self._stopping = False
 
     async def load(self) -> None:
-        """Takes up every open lane, each with a first look."""
-        for lane in await self._gear.lanes.open_lanes():
-            self._agenda.add(lane.id)
-            self._queue(lane.id)
+        """Joins, and takes up every lane of its slots that has something to do."""
+        await self._beat()
+        await self._look()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then the turns under way end, those that take longer than DRAIN_SECONDS are cut short, and what
-        they have learned is settled."""
+        """Until `stop`; then the turns under way end, those that take longer than DRAIN_SECONDS are cut short, what
+        they have learned is settled, and the slots are given up."""
         self._stopping = False
-        await self.load()
+        await self._beat()
         async with asyncio.TaskGroup() as group:
-            relay = group.create_task(self._relay(stop))
+            others = [group.create_task(self._relay(stop)), group.create_task(self._beats())]
             try:
                 await self._loop(stop, group)
             finally:
                 self._stopping = True
-                relay.cancel()
                 await self._drain()
+                for task in others:
+                    task.cancel()
+        await self._leave()
 
     async def turn_once(self, lane: LaneId) -> TurnEnd | None:
         """One turn of one lane now, if it may have one. None if it may not."""
-        self._agenda.add(lane)
-        work = self._agenda.lanes[lane]
-        if work.running or self._caps.take(lane.store, lane.connection, 1) == 0:
+        await self._beat_if_due()
+        work = self._agenda.begin(lane)
+        if work is None:
             return None
+        end: TurnEnd | None = None
+        taken = self._caps.take(lane.store, lane.connection, 1)
+        fence = self._ownership.enter(work.slot) if taken else None
         try:
-            return await self._turn(work, WINDOW_ENTRIES_MAX)
+            end = await self._turn(work, fence, WINDOW_ENTRIES_MAX) if fence is not None else None
         finally:
-            self._caps.give_back(lane.store, lane.connection, 1)
+            self._caps.give_back(lane.store, lane.connection, taken)
+            self._after(work, fence, end)
+        return end
 
     async def work_off(self) -> int:
         """Runs turns until nothing is left to do at this instant; how many. For tests and for one-shot runs."""
         turns = 0
+        await self._beat_if_due()
         await self._poll()
-        self._ripen()
         async with asyncio.TaskGroup() as group:
-            while self._start(group) or self._tasks:
+            while await self._round(group) or self._tasks:
                 turns += len(self._tasks)
                 await asyncio.wait(self._tasks)
-                self._ripen()
+                await self._beat_if_due()
         return turns
 
     def wake(self, stores: Iterable[StoreId]) -> None:
         """These stores have news. Cheap: it may be called after every commit."""
-        for store in stores:
-            for lane in self._agenda.by_store.get(store, ()):
-                self._queue(lane)
+        self._news.update(stores)
+        self._stir.set()
 
     def changed(self, change: Change) -> None:
-        """What a change of the registry means for the lanes."""
+        """What a change of the registry by this process means for the lanes."""
         for write in change.writes:
             self._changed(write)
+        self._stir.set()
+
+    def refresh(self, stores: Collection[StoreId]) -> None:
+        """Other processes have changed something about these stores."""
+        self._known.forget(stores)
+        self._learned.reconsider(stores, self._gear.clock())
+        self.wake(stores)
 
     def next_at(self) -> Instant | None:
         """When the next timer rings, if one is set."""
-        return self._timers[0][0] if self._timers else None
+        return self._agenda.next_at()
 
-    def pace_of(self, lane: LaneId) -> Pace | None:
-        """What has been learned of a lane's far end, for the figures."""
-        found = [pace for (connection, _), pace in self._paces.items() if connection == lane.connection]
-        return found[0] if found else None
+    def kept(self) -> Mapping[str, int]:
+        """How much is kept in memory: lanes with something to do, stores whose lanes are known, far ends learned of."""
+        return {"lanes": len(self._agenda.lanes), "stores": len(self._known), "far_ends": len(self._learned.paces)}
 
     def _changed(self, write: Write) -> None:
         match write:
             case OpenLane(lane):
-                self._agenda.add(lane)
-                self._queue(lane)
+                self._known.forget((lane.store,))
+                self._agenda.queue(lane)
             case CloseLane(lane):
-                self._agenda.drop(lane)
-                self._forget(lane.connection)
+                self._known.forget((lane.store,))
+                self._agenda.drop((lane,))
+                self._learned.forget(lane.store, lane.connection)
             case ReplayHeld(lane) | ReplayResolved(lane):
-                self._queue(lane)
-                self._set_timer(lane, write.not_before)
+                self._agenda.queue(lane)
+                self._agenda.at(lane, write.not_before)
             case MoveConnection(connection):
                 self._fresh(connection.store, connection.id)
             case AddRevision(revision):
@@ -169,23 +192,20 @@ class Deliverer:
 
     def _fresh(self, store: StoreId, connection: ConnectionId | None) -> None:
         """Something about the far end is new: what was learned of it no longer holds."""
-        for lane in self._agenda.of(store, connection):
-            self._forget(lane.connection)
-            self._queue(lane)
-
-    def _forget(self, connection: ConnectionId) -> None:
-        for direction in Direction:
-            self._paces.pop((connection, direction), None)
+        self._learned.forget(store, connection)
+        self._news.add(store)
 
     async def _loop(self, stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
-        poll_at = self._gear.elapsed()
+        poll_at = fade_at = self._gear.elapsed()
         while not stop.is_set():
             self._stir.clear()
             if self._gear.elapsed() >= poll_at:
                 await self._poll()
                 poll_at = self._gear.elapsed() + POLL_MS / SECOND_MS
-            self._ripen()
-            self._start(group)
+            if self._gear.elapsed() >= fade_at:
+                self._learned.fade(self._gear.clock(), self._caps.connections.__contains__)
+                fade_at = self._gear.elapsed() + FADE_MS / SECOND_MS
+            await self._round(group)
             wait_ms = max(1, int((poll_at - self._gear.elapsed()) * SECOND_MS))
             next_at = self.next_at()
             if next_at is not None:
@@ -196,19 +216,79 @@ class Deliverer:
         await stop.wait()
         self._stir.set()
 
+    async def _beats(self) -> None:
+        while True:
+            await self._wait(self._ownership.asked, self._ownership.wait_ms())
+            await self._beat()
+
+    async def _beat_if_due(self) -> None:
+        if self._ownership.due():
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """Whatever is wrong, the lease is asked for again at its time; past its end nothing is sent meanwhile."""
+        owner, late_ms = self._ownership, self._ownership.late_ms()
+        try:
+            turnover = await owner.beat()
+        except Exception as error:  # noqa: BLE001  # told, and tried again: without beats this process does nothing
+            told(self._gear.lines, None, error)
+            return
+        if late_ms:
+            self._gear.lines.write("delivery.lapsed", member=owner.member, late_ms=late_ms)
+        self._agenda.drop(self._agenda.of_slots(turnover.lost))
+        self._unseen.update(turnover.gained)
+        if turnover.gained or turnover.lost:
+            counts = {"gained": len(turnover.gained), "lost": len(turnover.lost), "owned": len(owner.slots)}
+            self._gear.lines.write("delivery.slots", member=owner.member, members=owner.members, **counts)
+        # A settle was refused, and now it is known that the lane is still this process's own.
+        for lane in self._doubted:
+            self._agenda.queue(lane)
+        self._doubted.clear()
+        self._stir.set()
+
+    async def _leave(self) -> None:
+        try:
+            await self._ownership.leave()
+        except Exception as error:  # noqa: BLE001  # the lease ends by itself
+            told(self._gear.lines, None, error)
+
     async def _poll(self) -> None:
         try:
             moved = await self._gear.journal.moved(self._mark)
-            if not moved.whole:
-                await self.load()
         except CrossdockError as error:
-            self._failed(None, error)
+            told(self._gear.lines, None, error)
             return
-        self._mark = moved.mark
-        for store, head in moved.heads.items():
-            if self._heads.get(store) != head:
-                self._heads[store] = head
-                self.wake((store,))
+        if not moved.whole:
+            self._unseen.update(self._ownership.slots)
+        # A store may be named again although nothing came since.
+        self._news.update(store for store, head in moved.heads.items() if self._heads.get(store) != head)
+        self._mark, self._heads = moved.mark, dict(moved.heads)
+
+    async def _round(self, group: asyncio.TaskGroup) -> bool:
+        """Takes up what there is to do, and starts every turn that there is room for; whether it started any."""
+        await self._look()
+        self._agenda.ripen(self._gear.clock())
+        return self._start(group)
+
+    async def _look(self) -> None:
+        """Queues the lanes of slots that came here, and those of stores with news."""
+        stores = set(islice(self._news, STORES_ASKED_MAX))
+        self._news -= stores
+        slots, self._unseen = self._unseen, set()
+        try:
+            if slots:
+                for lane in await self._gear.lanes.stirring(slots):
+                    self._agenda.queue(lane)
+                slots = set()
+            for lane in await self._known.of(stores):
+                self._agenda.queue(lane)
+        except CrossdockError as error:
+            told(self._gear.lines, None, error)
+            self._news |= stores
+            self._unseen |= slots
+            return
+        if self._news:
+            self._stir.set()
 
     async def _drain(self) -> None:
         if self._tasks:
@@ -218,91 +298,59 @@ class Deliverer:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _queue(self, lane: LaneId) -> None:
-        work = self._agenda.lanes.get(lane)
-        if work is None or work.queued:
-            return
-        if work.running:
-            work.again = True
-            return
-        work.queued = True
-        flow = lane.store, lane.connection
-        self._agenda.ready.setdefault(flow, deque()).append(lane)
-        self._turns.enter(flow)
-        self._stir.set()
-
-    def _set_timer(self, lane: LaneId, at: Instant) -> None:
-        work = self._agenda.lanes.get(lane)
-        if work is None or (work.timer is not None and work.timer <= at):
-            return
-        work.timer = at
-        heapq.heappush(self._timers, (at, lane))
-        self._stir.set()
-
-    def _ripen(self) -> None:
-        """Lanes whose timer has rung are queued. A timer that was replaced by an earlier one rings for nothing."""
-        now = self._gear.clock()
-        while self._timers and self._timers[0][0] <= now:
-            at, lane = heapq.heappop(self._timers)
-            work = self._agenda.lanes.get(lane)
-            if work is not None and work.timer == at:
-                work.timer = None
-                self._queue(lane)
-
     def _start(self, group: asyncio.TaskGroup) -> bool:
         """Starts every turn that there is room for."""
         started = False
-        while not self._stopping and (found := self._turns.next(self._able)) is not None:
-            flow, allowed = found
-            lane = self._agenda.ready[flow].popleft()
-            work = self._agenda.lanes.get(lane)
-            if work is None:
-                self._rest(flow)
+        while self._may_start() and (found := self._agenda.take(self._able)) is not None:
+            work, allowed = found
+            fence = self._ownership.enter(work.slot)
+            if fence is None:
+                # The slot has gone, or the lease has ended this very moment.
+                self._doubted.add(work.lane)
+                self._agenda.done(work, 0, None, more=False)
                 continue
-            work.queued, work.running, started = False, True, True
+            started = True
             # One sender is its own from the start, so that no more turns begin than can send.
-            self._caps.take(*flow, 1)
-            task = group.create_task(self._serve(work, allowed))
+            self._caps.take(work.lane.store, work.lane.connection, 1)
+            task = group.create_task(self._serve(work, fence, allowed))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return started
 
+    def _may_start(self) -> bool:
+        return not self._stopping and self._ownership.alive() and self._caps.total < self._caps.process_max
+
     def _able(self, flow: Flow) -> bool:
-        return bool(self._agenda.ready.get(flow)) and self._caps.room(*flow) > 0
+        return self._agenda.waits(flow) and self._caps.room(*flow) > 0
 
-    def _rest(self, flow: Flow) -> None:
-        """A flow with nothing queued loses its place."""
-        if not self._agenda.ready.get(flow):
-            self._agenda.ready.pop(flow, None)
-            self._turns.leave(flow)
-
-    async def _serve(self, work: LaneWork, allowed: int) -> None:
+    async def _serve(self, work: LaneWork, fence: Fence, allowed: int) -> None:
         end: TurnEnd | None = None
-        flow = work.lane.store, work.lane.connection
         try:
-            end = await self._turn(work, allowed)
+            end = await self._turn(work, fence, allowed)
         except Exception as error:  # noqa: BLE001  # the bulkhead between lanes: one that fails is told and tried again
-            self._failed(work.lane, error)
+            told(self._gear.lines, work.lane, error)
             end = TurnEnd(next_at=Instant(self._gear.clock() + TURN_RETRY_MS))
         finally:
-            work.running = False
-            self._caps.give_back(*flow, 1)
-            if end is not None:
-                self._turns.charge(flow, end.sends)
-                self._after(work, end)
-            self._rest(flow)
+            self._caps.give_back(work.lane.store, work.lane.connection, 1)
+            self._after(work, fence, end)
             self._stir.set()
 
-    def _after(self, work: LaneWork, end: TurnEnd) -> None:
+    def _after(self, work: LaneWork, fence: Fence | None, end: TurnEnd | None) -> None:
+        if fence is not None:
+            self._ownership.leave_turn(fence)
+        end = end or TurnEnd()
         work.fill_until = end.fill_until
-        again, work.again = work.again, False
-        if end.next_at is not None:
-            self._set_timer(work.lane, end.next_at)
-        if end.more or again:
-            self._queue(work.lane)
+        if end.absent:
+            # Its store moves. Whenever it can be read again, it is named as moved.
+            self._heads.pop(work.lane.store, None)
+        if end.stale:
+            # Another has settled, or the slot is another's: that is for the next beat to tell.
+            self._doubted.add(work.lane)
+            self._ownership.asked.set()
+        self._agenda.done(work, end.sends, end.next_at, more=end.more and not end.stale)
 
-    async def _turn(self, work: LaneWork, allowed: int) -> TurnEnd | None:
-        trip = await self._trip(work)
+    async def _turn(self, work: LaneWork, fence: Fence, allowed: int) -> TurnEnd | None:
+        trip = await self._trips.trip(work.lane, fence, lambda: self._halted(fence))
         if trip is None:
             return None
         now, lane = self._gear.clock(), work.lane
@@ -313,7 +361,7 @@ class Deliverer:
         at_once, sends = trip.pace.begin(now, self._gear.dice)
         taken = self._caps.take(lane.store, lane.connection, at_once - 1)
         try:
-            bound = self._sends(trip, allowed if sends is None else sends, now)
+            bound = sends_of(trip, allowed if sends is None else sends, now)
             end = await Turn(trip).run(Allowance(bound, 1 + taken, work.fill_until))
         finally:
             self._caps.give_back(lane.store, lane.connection, taken)
@@ -324,45 +372,9 @@ class Deliverer:
             return TurnEnd(end.sends, next_at=trip.pace.ready_at(), pause=end.pause)
         return end
 
-    def _sends(self, trip: Trip, calls: int, now: Instant) -> int:
-        """How many events the turn may send: `calls`, or what the rate leaves, each a batch where there is one."""
-        spare = calls if trip.meter is None else min(calls, trip.meter.spare(now))
-        batch = trip.way.route.batch
-        return spare * batch.items_max if batch is not None else spare
-
-    async def _trip(self, work: LaneWork) -> Trip | None:
-        """None where the lane is not to be run now: closed, paused, pulled by the core, or not configured."""
-        way = await self._gear.ways.way(work.lane)
-        if way is None or way.state is not ConnectionState.ENABLED or way.core is CoreMode.PULL:
-            return None
-        driver = self._gear.drivers.get(driver_of(way))
-        keys = await self._gear.keys(work.lane.store)
-        if driver is None or keys is None:
-            self._failed(work.lane, None)
-            return None
-        rule = way.route.delivery
-        concurrency = min(rule.concurrency, LANE_IN_FLIGHT_MAX)
-        pace = self._paces.setdefault((work.lane.connection, way.route.direction), Pace(concurrency))
-        pace.bound(concurrency)
-        if work.meter is None or work.meter.rate != rule.rate:
-            work.meter = None if rule.rate is None else Meter(rule.rate)
-        return Trip(self._gear, way, keys, driver, pace, work.meter, lambda: self._stopping)
+    def _halted(self, fence: Fence) -> bool:
+        return self._stopping or not self._ownership.stands(fence)
 
     async def _pause(self, lane: LaneId, reason: str) -> None:
         await self._pauser.pause(lane.store, lane.connection, reason)
         self._gear.lines.write("delivery.paused", store=lane.store, connection=lane.connection, reason=reason)
-
-    def _failed(self, lane: LaneId | None, error: Exception | None) -> None:
-        self._gear.lines.write(
-            "delivery.failed",
-            store=lane.store if lane else None,
-            connection=lane.connection if lane else None,
-            route=lane.route if lane else None,
-            error=type(error).__name__ if error else "NotConfigured",
-            code=error.code if isinstance(error, CrossdockError) else "CD4003",
-        )
-
-
-def driver_of(way: Way) -> str:
-    """The driver's name: what comes in goes to the core by the one protocol that the core speaks."""
-    return CORE_DRIVER if way.route.direction is Direction.INBOUND else way.route.driver

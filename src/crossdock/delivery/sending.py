@@ -21,7 +21,7 @@ from crossdock.model.attempt import Answer, AnswerKind, Attempt, Expire, Park, P
 from crossdock.model.contract import Batch
 from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import Instant, Position
-from crossdock.model.lane import Held
+from crossdock.model.lane import Fence, Held
 from crossdock.model.limits import DRIVER_GRACE_MS, SECOND_MS, TURN_MS_MAX
 from crossdock.observe.lines import Lines
 from crossdock.stores.ways import Way, Ways
@@ -47,7 +47,8 @@ class Gear:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """What a turn travels with. `halt` says from outside that nothing new shall be sent."""
+    """What a turn travels with. `fence` is the lease that it settles under; `halt` says from outside that nothing new
+    shall be sent."""
 
     gear: Gear
     way: Way
@@ -55,6 +56,7 @@ class Trip:
     driver: Driver
     pace: Pace
     meter: Meter | None
+    fence: Fence
     halt: Callable[[], bool]
 
 

@@ -33,13 +33,15 @@ class Allowance:
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     """How a turn ended. `more`: there is work at once. `next_at`: else when there will be. `pause`: the connection has
-    to be paused, and why. `stale`: the lane had moved, nothing was settled."""
+    to be paused, and why. `stale`: the lane had moved or is another's, nothing was settled. `absent`: it could not be
+    read, because its store moves."""
 
     sends: int = 0
     more: bool = False
     next_at: Instant | None = None
     pause: str | None = None
     stale: bool = False
+    absent: bool = False
     fill_until: Instant | None = None
 
 
@@ -53,7 +55,7 @@ class Turn:
         now = self.trip.gear.clock()
         reads = await self.trip.gear.lanes.read([LaneWish(self.trip.way.lane, self._window())], now)
         if not reads or not reads[0].lane.open:
-            return TurnEnd()
+            return TurnEnd(absent=not reads)
         read, batch = reads[0], self.trip.way.route.batch
         if batch and not read.due and _filling(allowance, len(read.window), batch, now):
             return TurnEnd(next_at=allowance.fill_until, fill_until=allowance.fill_until)
@@ -70,9 +72,9 @@ class Turn:
             change = tally(
                 read.lane, made, sending.held, sending.tried, tuple(sending.attempts), self.trip.gear.clock()
             )
-            settled = await settle(self.trip.gear, change)
+            settled = await settle(self.trip.gear, replace(change, fence=self.trip.fence))
         if not settled:
-            return TurnEnd(sends=sending.calls, more=True, pause=sending.pause, stale=True)
+            return TurnEnd(sends=sending.calls, pause=sending.pause, stale=True)
         end = self._end(read, change)
         if fill_until is not None:
             return replace(end, more=False, next_at=_sooner(end.next_at, fill_until), fill_until=fill_until)
@@ -142,7 +144,7 @@ class Turn:
 
 
 async def settle(gear: Gear, change: LaneChange) -> bool:
-    """Settles a change and says so in one line; False if the lane had moved meanwhile, and nothing was settled."""
+    """Settles a change and says so in one line; False if it was stale, and nothing was settled."""
     if empty(change):
         return True
     lane = change.lane

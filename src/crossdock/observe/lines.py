@@ -65,6 +65,8 @@ LINES: dict[str, frozenset[str]] = {
     "delivery.stale": frozenset({"store", "connection", "route"}),
     "delivery.paused": frozenset({"store", "connection", "reason"}),
     "delivery.failed": frozenset({"store", "connection", "route", "error", "code"}),
+    "delivery.slots": frozenset({"member", "members", "gained", "lost", "owned"}),
+    "delivery.lapsed": frozenset({"member", "late_ms"}),
     "control.changed": frozenset({"store", "actor", "action", "object", "outcome", "correlation"}),
     "engine.failed": frozenset({"engine", "code", "error"}),
 }
