@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from crossdock.engines.postgres.append import columns
+from crossdock.engines.postgres.lanes import places
 from crossdock.engines.postgres.pool import Unit
 from crossdock.engines.postgres.rows import LaneRow, held_of, held_row, lane_of, lane_row, place, skips_text
 from crossdock.engines.refusals import moved, unequal_keys
@@ -22,7 +24,7 @@ async def lock_lanes(unit: Unit, writes: Iterable[Write]) -> None:
     other in a ring."""
     lanes = sorted({write.lane for write in writes if isinstance(write, LaneWrite)})
     if len(lanes) > 1:
-        await unit.rows("lock_lanes", *_columns([place(lane) for lane in lanes], 3))
+        await unit.rows("lock_lanes", *places(lanes))
 
 
 async def write_lane(unit: Unit, write: LaneWrite, now: Instant) -> None:
@@ -93,7 +95,7 @@ async def replay_resolved(unit: Unit, write: ReplayResolved, now: Instant) -> No
 
 
 async def _locked(unit: Unit, lane: LaneId) -> LaneRow | None:
-    rows = await unit.rows("lock_lanes", *_columns([place(lane)], 3))
+    rows = await unit.rows("lock_lanes", *places([lane]))
     return next((found for found in map(lane_of, rows) if found.lane.id == lane), None)
 
 
@@ -116,15 +118,10 @@ async def _held(unit: Unit, lane: LaneId, positions: Collection[Position]) -> di
 
 async def _hold(unit: Unit, lane: LaneId, rows: Collection[Held]) -> None:
     if rows:
-        await unit.run("put_held", *_columns([held_row(lane, one) for one in rows], 11))
+        await unit.run("put_held", *columns((held_row(lane, one) for one in rows), 0))
 
 
 async def _change(unit: Unit, row: LaneRow) -> None:
     lane = row.lane
     sums = (row.closed_head, lane.counts.expired, lane.replayed, skips_text(lane.skips), lane.epoch, row.unresolved)
     await unit.run("change_lane", *place(lane.id), lane.cursor, lane.open, *sums)
-
-
-def _columns(rows: Collection[tuple[object, ...]], width: int) -> list[list[object]]:
-    """Rows as the arrays that the queries unnest."""
-    return [[row[number] for row in rows] for number in range(width)]
