@@ -14,7 +14,9 @@ from crossdock.delivery.inbox import Inbox, Marked, handle_of, place_of
 from crossdock.delivery.sending import Gear
 from crossdock.model.connection import ConnectionState, CoreMode
 from crossdock.model.contract import Direction
+from crossdock.model.errors import Unavailable
 from crossdock.model.ids import LaneId, Position, StoreId
+from crossdock.model.lane import Gate
 from crossdock.observe.lines import Lines
 
 ONE, TWO = StoreId("one"), StoreId("two")
@@ -170,3 +172,15 @@ def test_however_pages_are_marked_each_event_ends_once_and_the_ledger_closes(
         assert counts["filtered"] == len(marks)
 
     asyncio.run(story())
+
+
+async def test_a_mark_while_the_store_moves_is_asked_for_again_and_never_called_unknown() -> None:
+    world, inbox = await pulled()
+    await arrive(world, 1)
+    (item,) = await inbox.read(ONE, 5)
+    await world.engine.journal.gate(ONE, Gate.CLOSING)
+    assert await ids(inbox) == []
+    with pytest.raises(Unavailable, match="CD5024"):
+        await inbox.ack(ONE, [item.handle])
+    await world.engine.journal.gate(ONE, Gate.OPEN)
+    assert await inbox.ack(ONE, [item.handle]) == Marked(done=1)

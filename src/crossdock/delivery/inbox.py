@@ -22,6 +22,7 @@ from crossdock.delivery.schedule import Bounds, Plan, Scene, Send, plan, skipped
 from crossdock.delivery.sending import Gear, next_of
 from crossdock.delivery.tally import Tried, tally
 from crossdock.delivery.turn import settle
+from crossdock.journal.books import moving
 from crossdock.journal.port import LaneRead, LaneWish
 from crossdock.model.attempt import Answer, AnswerKind, Attempt, Park, ParkReason, Settle
 from crossdock.model.connection import ConnectionState, CoreMode
@@ -114,7 +115,7 @@ class Inbox:
                 del self._waiting[store]
 
     async def ack(self, store: StoreId, handles: Sequence[str]) -> Marked:
-        """These are kept on the core's side. Durable when it returns."""
+        """These are kept on the core's side. Durable when it returns. Unavailable (CD5024) while the store moves."""
         return await self._mark(store, handles, None)
 
     async def reject(self, store: StoreId, handles: Sequence[str], reason: str) -> Marked:
@@ -158,6 +159,8 @@ class Inbox:
             return None
         reads = await self._gear.lanes.read([LaneWish(lane, READ_ENTRIES_MAX)], now)
         if not reads:
+            if marking and await self._gear.lanes.lane(lane) is not None:
+                raise moving(lane.store)
             return None
         read = reads[0]
         rows = await self._rows(read)

@@ -8,9 +8,9 @@ hints are lost. Nothing is shared between stores but the caps.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from crossdock.delivery.agenda import Agenda, Flow, LaneWork
 from crossdock.delivery.fairness import Caps
@@ -35,6 +35,7 @@ from crossdock.model.limits import (
 from crossdock.stores.port import (
     AddRevision,
     Change,
+    Changes,
     CloseLane,
     MoveConnection,
     OpenLane,
@@ -44,8 +45,7 @@ from crossdock.stores.port import (
     ReplayResolved,
     Write,
 )
-
-Waiter: TypeAlias = "Callable[[asyncio.Event, int], Awaitable[None]]"
+from crossdock.stores.waiting import Waiter, wait_until
 
 
 class Pauser(Protocol):
@@ -56,14 +56,6 @@ class Pauser(Protocol):
         ...
 
 
-async def wait_for_stir(stir: asyncio.Event, wait_ms: int) -> None:
-    """Until `stir` is set, or `wait_ms` have passed."""
-    try:
-        await asyncio.wait_for(stir.wait(), wait_ms / SECOND_MS)
-    except TimeoutError:
-        return
-
-
 class Deliverer:
     """Runs the lanes of the slots that this process owns."""
 
@@ -72,7 +64,7 @@ class Deliverer:
         gear: Gear,
         pauser: Pauser,
         ownership: Ownership,
-        wait: Waiter = wait_for_stir,
+        wait: Waiter = wait_until,
         caps: Caps | None = None,
     ) -> None:
         self._gear = gear
@@ -138,7 +130,8 @@ class Deliverer:
         async with asyncio.TaskGroup() as group:
             while await self._round(group) or self._tasks:
                 turns += len(self._tasks)
-                await asyncio.wait(self._tasks)
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
                 await self._beat_if_due()
         return turns
 
@@ -153,11 +146,11 @@ class Deliverer:
             self._changed(write)
         self._stir.set()
 
-    def refresh(self, stores: Collection[StoreId]) -> None:
+    def refresh(self, changes: Changes) -> None:
         """Other processes have changed something about these stores."""
-        self._known.forget(stores)
-        self._learned.reconsider(stores, self._gear.clock())
-        self.wake(stores)
+        self._known.forget(changes.stores)
+        self._learned.reconsider(changes.stores, self._gear.clock())
+        self.wake(changes.stores)
 
     def next_at(self) -> Instant | None:
         """When the next timer rings, if one is set."""
@@ -265,13 +258,13 @@ class Deliverer:
         self._mark, self._heads = moved.mark, dict(moved.heads)
 
     async def _round(self, group: asyncio.TaskGroup) -> bool:
-        """Takes up what there is to do, and starts every turn that there is room for; whether it started any."""
-        await self._look()
+        """Takes up what there is to do, and starts every turn that there is room for; whether there is more to do."""
+        more = await self._look()
         self._agenda.ripen(self._gear.clock())
-        return self._start(group)
+        return self._start(group) or more
 
-    async def _look(self) -> None:
-        """Queues the lanes of slots that came here, and those of stores with news."""
+    async def _look(self) -> bool:
+        """Queues the lanes of slots that came here, and those of stores with news; whether more stores have news."""
         stores = set(islice(self._news, STORES_ASKED_MAX))
         self._news -= stores
         slots, self._unseen = self._unseen, set()
@@ -286,9 +279,10 @@ class Deliverer:
             told(self._gear.lines, None, error)
             self._news |= stores
             self._unseen |= slots
-            return
+            return False
         if self._news:
             self._stir.set()
+        return bool(self._news)
 
     async def _drain(self) -> None:
         if self._tasks:

@@ -20,6 +20,7 @@ from crossdock.stores.port import (
     AddConnection,
     AddStore,
     Change,
+    Changes,
     DropCredential,
     MoveConnection,
     PutCoreEndpoint,
@@ -31,7 +32,7 @@ from crossdock.stores.ways import Door, Target, Way
 
 SNAPSHOTS_MAX = 20_000  # connections kept, a few KiB each
 UNKNOWN_MAX = 4_096  # ids that are not there, so that guessing costs the engine little
-UNKNOWN_MS = 5_000  # how late a connection that another process made may be seen
+UNKNOWN_MS = 5_000  # how late a connection that another process made may be seen, where no watch tells of it
 STORES_MAX = 20_000
 CORE = "core"
 K = TypeVar("K")
@@ -50,7 +51,8 @@ class Snapshot:
 
 
 class Directory:
-    """`Doors`, `Ways`, and the keys of a store. A change in this process is seen by the next call."""
+    """`Doors`, `Ways`, and the keys of a store. A change in this process is seen by the next call, one by another when
+    `refresh` tells of it."""
 
     def __init__(
         self,
@@ -222,6 +224,16 @@ class Directory:
                         self._drop(name)
                 case _:
                     pass
+
+    def refresh(self, changes: Changes) -> None:
+        """Somebody has changed these stores: nothing that was read of them stands. A connection that was unknown may
+        be one of theirs."""
+        self._generation += 1
+        for name in [name for name, kept in self._snapshots.items() if kept.store in changes.stores]:
+            self._drop(name)
+        for store in changes.stores:
+            self._stores.pop(store, None)
+        self._unknown.clear()
 
     def _drop(self, connection: str) -> None:
         self._snapshots.pop(connection, None)

@@ -14,10 +14,10 @@ from crossdock.model.errors import Invalid, Unauthenticated
 from crossdock.model.ids import Instant, StoreId, TokenId, base32
 from crossdock.model.limits import DAY_MS, TOKEN_DAYS_MAX
 from crossdock.stores.authority import scope_fits
-from crossdock.stores.port import Change, Registry, RevokeToken
+from crossdock.stores.port import Change, Changes, Registry, RevokeToken
 
 FORM = re.compile(r"cdt_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})")
-CACHE_MS = 30_000  # how long a token revoked by another process may still be taken
+CACHE_MS = 30_000  # how long a token revoked by another process may still be taken, where no watch tells of it
 CACHED_MAX = 10_000
 NOBODY = b"\0" * 32
 
@@ -123,3 +123,10 @@ class Tokens:
             if isinstance(write, RevokeToken):
                 self._generation += 1
                 self._cache.pop(write.token, None)
+
+    def refresh(self, changes: Changes) -> None:
+        """Somebody has changed these stores, or the platform: their tokens are read anew."""
+        self._generation += 1
+        for name, (token, _) in list(self._cache.items()):
+            if changes.platform if token.store is None else token.store in changes.stores:
+                del self._cache[name]
