@@ -1,23 +1,30 @@
 """A real PostgreSQL for tests: CROSSDOCK_TEST_POSTGRES if set, else the installed server binaries, else the wheel.
 
-The fixture `postgres` gives the conninfo of an empty database of its own.
+The fixture `postgres` gives the conninfo of an empty database of its own; `postgres_house` the addresses of a migrated
+one, for its owner and for the role that Crossdock serves with.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from crossdock.engines.migrations import Phase
+from crossdock.engines.postgres.migrate import login_of, migrate
 
 SOCKET_PORT = "54329"  # only the name of a file in the socket directory: no TCP port is opened
 
@@ -68,7 +75,7 @@ def server() -> Iterator[str]:
 
     try:
         run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
-        options = f"-k {home} -p {SOCKET_PORT} -c listen_addresses='' -c fsync=off -c max_connections=50"
+        options = f"-k {home} -p {SOCKET_PORT} -c listen_addresses='' -c max_connections=200"
         run("pg_ctl", "-D", str(data), "-l", str(log), "-w", "-t", "60", "-o", options, "start")
         try:
             yield make_conninfo(host=str(home), port=SOCKET_PORT, user="postgres", dbname="postgres")
@@ -93,3 +100,102 @@ def postgres(postgres_server: str) -> Iterator[str]:
             yield make_conninfo(postgres_server, dbname=name)
         finally:
             admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@dataclass(frozen=True)
+class House:
+    """One database's addresses as postgresql:// URLs: for the tables' owner, for the role that Crossdock serves with,
+    and for the superuser, who sees what row security hides."""
+
+    owner: str
+    app: str
+    admin: str
+
+    def clean(self) -> None:
+        """Empties every table, for examples that share a database."""
+        with psycopg.connect(self.admin, autocommit=True) as admin:
+            found = admin.execute(
+                "SELECT format('crossdock.%I', tablename) FROM pg_tables WHERE schemaname = 'crossdock'"
+                " AND tablename NOT IN ('migrations', 'slots', 'installation', 'members')"
+            ).fetchall()
+            admin.execute("UPDATE crossdock.slots SET owner = NULL, epoch = 0 WHERE owner IS NOT NULL OR epoch > 0")
+            # Not by TRUNCATE: it would take the slots along, whose owners are members.
+            admin.execute("DELETE FROM crossdock.members")
+            admin.execute("UPDATE crossdock.installation SET audit_seq = 0")
+            admin.execute(f"TRUNCATE {', '.join(row[0] for row in found)} CASCADE")
+
+
+def url_of(conninfo: str, role: str, database: str) -> str:
+    """As a URL, in the form that both drivers read: a socket directory stands in the query."""
+    parts = conninfo_to_dict(conninfo)
+    host, port = str(parts.get("host") or "127.0.0.1"), str(parts.get("port") or "5432")
+    password = parts.get("password")
+    login = quote(role) + (f":{quote(str(password))}" if password and role == parts.get("user") else "")
+    return f"postgresql://{login}@/{database}?host={quote(host, safe='')}&port={port}"
+
+
+@dataclass(frozen=True)
+class Estate:
+    """What the houses of one test process share: two roles, and a migrated database to copy."""
+
+    server: str
+    name: str
+
+    @property
+    def owner(self) -> str:
+        return f"crossdock_owner_{self.name}"
+
+    @property
+    def app(self) -> str:
+        return f"crossdock_app_{self.name}"
+
+    @property
+    def template(self) -> str:
+        return f"crossdock_template_{self.name}"
+
+    def house(self, database: str) -> House:
+        superuser = str(conninfo_to_dict(self.server).get("user") or "postgres")
+        roles = (self.owner, self.app, superuser)
+        return House(*(url_of(self.server, role, database) for role in roles))
+
+    @contextmanager
+    def copy(self) -> Iterator[House]:
+        database = f"crossdock_{uuid4().hex}"
+        with psycopg.connect(self.server, autocommit=True) as admin:
+            admin.execute(f'CREATE DATABASE "{database}" TEMPLATE "{self.template}" OWNER "{self.owner}"')
+        try:
+            yield self.house(database)
+        finally:
+            with psycopg.connect(self.server, autocommit=True) as admin:
+                admin.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def postgres_estate(postgres_server: str) -> Iterator[Estate]:
+    estate = Estate(postgres_server, uuid4().hex[:12])
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f'CREATE ROLE "{estate.owner}" LOGIN')
+        admin.execute(f'CREATE ROLE "{estate.app}" LOGIN')
+        admin.execute(f'CREATE DATABASE "{estate.template}" OWNER "{estate.owner}"')
+    house = estate.house(estate.template)
+    asyncio.run(migrate(house.owner, login_of(house.app), set(Phase), lambda _: None))
+    try:
+        yield estate
+    finally:
+        with psycopg.connect(postgres_server, autocommit=True) as admin:
+            admin.execute(f'DROP DATABASE "{estate.template}" WITH (FORCE)')
+            admin.execute(f'DROP ROLE "{estate.app}"')
+            admin.execute(f'DROP ROLE "{estate.owner}"')
+
+
+@pytest.fixture
+def postgres_house(postgres_estate: Estate) -> Iterator[House]:
+    with postgres_estate.copy() as house:
+        yield house
+
+
+@pytest.fixture(scope="session")
+def postgres_shared(postgres_estate: Estate) -> Iterator[House]:
+    """One house for all tests of a process; `clean` it before use."""
+    with postgres_estate.copy() as house:
+        yield house

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from crossdock.engines.postgres import migrate, server
+from crossdock.engines.postgres import server
 from crossdock.engines.postgres.journal import PostgresJournal
 from crossdock.engines.postgres.lanes import PostgresLanes
+from crossdock.engines.postgres.migrate import require
 from crossdock.engines.postgres.news import News
 from crossdock.engines.postgres.pool import QUERIES, Pool
 from crossdock.engines.postgres.registry import PostgresRegistry
@@ -68,7 +69,7 @@ class PostgresEngine:
                 if found:
                     said = " ".join(f"{one.code}: {one.what} {one.remedy}" for one in found)
                     raise Unavailable("CD5004", said, remedy="Nothing is served before it is set right.")
-                await migrate.require(connection)
+                await require(connection)
         except BaseException:
             await self.pool.close()
             raise

@@ -8,7 +8,7 @@ connection instead, and a COMMIT that came with a warning counts as failed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -62,7 +62,7 @@ GONE = (
     asyncpg.exceptions.SerializationError,
     asyncpg.exceptions.DeadlockDetectedError,
     asyncpg.exceptions.ObjectNotInPrerequisiteStateError,
-    asyncpg.exceptions.TargetServerAttributeNotMatched,
+    asyncpg.InternalClientError,  # no host is a primary; or a session's end arrived between two uses of it
     ConnectionError,
     OSError,
     TimeoutError,
@@ -75,6 +75,11 @@ class Plain(asyncpg.Connection):  # type: ignore[misc]
 
     def get_reset_query(self) -> str:
         return ""
+
+    def _check_listeners(self, listeners: Collection[Any], listener_type: str) -> None:
+        # A closed connection keeps its listeners, whoever takes them back: that is no oversight to warn of.
+        if not self.is_closed():
+            super()._check_listeners(listeners, listener_type)
 
 
 class Unit:
@@ -173,8 +178,8 @@ class Pool:
                 await connection.execute(begin)
                 yield Unit(connection, self._named)
                 await _commit(connection, warnings)
-            except BaseException:
-                await _undo(connection)
+            except BaseException as error:
+                await _undo(connection, error)
                 raise
             finally:
                 overdue.cancel()
@@ -204,7 +209,9 @@ async def _commit(connection: asyncpg.Connection, warnings: list[str]) -> None:
         raise Unavailable("CD5023", "The commit was not confirmed as durable.", retry_after_ms=RETRY_AFTER_MS)
 
 
-async def _undo(connection: asyncpg.Connection) -> None:
+async def _undo(connection: asyncpg.Connection, error: BaseException) -> None:
+    if isinstance(error, asyncpg.InternalClientError):
+        connection.terminate()
     if connection.is_closed() or not connection.is_in_transaction():
         return
     try:
