@@ -1,0 +1,295 @@
+"""The walls between stores stand in the database itself: read from its catalogues, tried without a scope, and with each
+`store_id` of each query taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+from same_ids import CANARY, NORTHS, NOW, SOUTHS, answers, betrayed
+
+from crossdock.engines.postgres.engine import PostgresEngine
+from crossdock.engines.postgres.pool import QUERIES
+from crossdock.testing.samples import NORTH, SOUTH
+from postgres import Estate, House
+from walls import PLATFORM_READS, gaps
+
+
+@pytest.fixture(scope="module")
+def house(postgres_estate: Estate) -> Iterator[House]:
+    with postgres_estate.copy() as house:
+        yield house
+
+
+SABOTAGE = {
+    "CREATE TABLE crossdock.later (store_id text NOT NULL, PRIMARY KEY (store_id))": "later is not under forced",
+    "CREATE TABLE crossdock.later (id text PRIMARY KEY)": "later has no store",
+    "CREATE TABLE public.later (store_id text NOT NULL)": "later stands outside",
+    "ALTER TABLE crossdock.entries DISABLE ROW LEVEL SECURITY": "entries is not under forced",
+    "ALTER TABLE crossdock.entries NO FORCE ROW LEVEL SECURITY": "entries is not under forced",
+    "DROP POLICY own_stores ON crossdock.held": "held lacks the policy own_stores",
+    "CREATE POLICY more ON crossdock.held USING (true)": "held has the policy more",
+    "CREATE POLICY platform_reads ON crossdock.entries FOR SELECT USING (true)": "entries has the policy platform",
+    "ALTER POLICY platform_reads ON crossdock.lanes USING (true)": "lanes has the policy platform_reads",
+    "ALTER POLICY own_stores ON crossdock.held WITH CHECK (true)": "held has the policy own_stores",
+    "CREATE UNIQUE INDEX one ON crossdock.entries (event_id, store_id)": "the unique index one does not start",
+    "CREATE UNIQUE INDEX one ON crossdock.entries (lower(store_id))": "the unique index one does not start",
+    "ALTER TABLE crossdock.attempts DROP CONSTRAINT attempts_pkey": "attempts has no primary key",
+    "ALTER TABLE crossdock.revisions ADD CONSTRAINT loose FOREIGN KEY (connection_id)"
+    " REFERENCES crossdock.connections (connection_id)": "the foreign key loose leaves the store out",
+    "CREATE VIEW crossdock.all_entries AS SELECT * FROM crossdock.entries": "all_entries is not under forced",
+    "CREATE FUNCTION crossdock.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER"
+    " AS 'SELECT count(*) FROM crossdock.entries'": "the function peek runs as its owner",
+    "CREATE RULE quiet AS ON DELETE TO crossdock.entries DO INSTEAD NOTHING": "the table entries has a rule",
+    "GRANT TRUNCATE ON crossdock.entries TO {app}": "the application may TRUNCATE entries",
+    "GRANT CREATE ON SCHEMA crossdock TO {app}": "the application may create in crossdock",
+    "ALTER TABLE crossdock.entries OWNER TO {app}": "the application owns entries",
+    "ALTER ROLE {app} BYPASSRLS": "the application's role has rolbypassrls",
+    "GRANT pg_read_all_data TO {app}": "the application is a member of pg_read_all_data",
+}
+
+
+@pytest.fixture
+def admin(house: House) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """A superuser whose transaction is undone."""
+    with psycopg.connect(house.admin, row_factory=dict_row) as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture
+def app(house: House) -> str:
+    return str(conninfo_to_dict(house.app)["user"])
+
+
+def test_every_store_is_walled_in_by_the_database(admin: psycopg.Connection[dict[str, Any]], app: str) -> None:
+    assert gaps(admin, app) == []
+
+
+@pytest.mark.parametrize(("statement", "finding"), SABOTAGE.items())
+def test_a_wall_that_is_missing_is_found(
+    admin: psycopg.Connection[dict[str, Any]], app: str, statement: str, finding: str
+) -> None:
+    admin.execute(statement.format(app=app))
+    assert [gap for gap in gaps(admin, app) if finding in gap], gaps(admin, app)
+
+
+TABLES = """
+SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'store_id'
+WHERE c.relnamespace = 'crossdock'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1
+"""
+COLUMNS = """
+SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A database in which two stores hold the same ids, and how to bring it back to what it was."""
+
+    house: House
+    tables: tuple[str, ...]
+    reset: str
+
+    def rows(self, store: str) -> dict[str, list[str]]:
+        """Every row of a store, as text, by table."""
+        with psycopg.connect(self.house.admin) as admin:
+            return {table: [row[0] for row in admin.execute(self._dump(table), (store,))] for table in self.tables}
+
+    @staticmethod
+    def _dump(table: str) -> str:
+        return f"SELECT t::text FROM crossdock.{table} AS t WHERE store_id = %s ORDER BY 1"
+
+    def restore(self) -> None:
+        with psycopg.connect(self.house.admin) as admin:
+            admin.execute(self.reset)
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_estate: Estate) -> Iterator[Filled]:
+    with postgres_estate.copy() as house:
+        asyncio.run(fill(house))
+        with psycopg.connect(house.admin) as admin:
+            tables = tuple(row[0] for row in admin.execute(TABLES))
+            yield Filled(house, tables, keep_aside(admin, tables))
+
+
+async def fill(house: House) -> None:
+    engine = PostgresEngine(house.app, lambda: NOW)
+    await engine.start()
+    try:
+        for store in (NORTHS, SOUTHS):
+            await store.fill(engine)
+    finally:
+        await engine.close()
+
+
+def keep_aside(admin: psycopg.Connection[Any], tables: tuple[str, ...]) -> str:
+    """Copies every row away; the statements that bring them back."""
+    admin.execute("CREATE SCHEMA aside")
+    back = ["SET LOCAL session_replication_role = replica"]
+    for table in (*tables, "installation"):
+        admin.execute(f"CREATE TABLE aside.{table} AS TABLE crossdock.{table}")
+        ((columns,),) = admin.execute(COLUMNS, (f"crossdock.{table}",)).fetchall()
+        back.append(f"DELETE FROM crossdock.{table}")
+        back.append(f"INSERT INTO crossdock.{table} ({columns}) SELECT {columns} FROM aside.{table}")
+    admin.commit()
+    return "; ".join(back)
+
+
+def test_the_two_stores_hold_rows_in_every_table(filled: Filled) -> None:
+    for store in (NORTH, SOUTH):
+        assert [table for table, rows in filled.rows(store).items() if not rows] == []
+
+
+SCOPES = {
+    "none": "SELECT 1",
+    "empty": "SELECT set_config('crossdock.stores', '', true), set_config('crossdock.scope', '', true)",
+    "nobody": "SELECT set_config('crossdock.stores', '{}', true)",
+    "another": "SELECT set_config('crossdock.stores', '{nowhere,%,north%}', true)",
+    "null": "SELECT set_config('crossdock.stores', '{NULL}', true)",
+    "garbage": "SELECT set_config('crossdock.stores', 'north', true)",
+    "a scope of garbage": "SELECT set_config('crossdock.scope', 'platform ', true)",
+}
+DENIED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidTextRepresentation)
+
+
+def touched(connection: psycopg.Connection[Any], statement: str) -> int:
+    """How many rows a statement read or changed; 0 if the database refused it."""
+    try:
+        with connection.transaction():
+            cursor = connection.execute(statement)
+            return len(cursor.fetchall()) if cursor.description else cursor.rowcount
+    except DENIED:
+        return 0
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_without_a_scope_nothing_is_read_and_nothing_written(filled: Filled, scope: str) -> None:
+    with psycopg.connect(filled.house.app) as connection:
+        connection.execute(SCOPES[scope])
+        for table in filled.tables:
+            for statement in (
+                f"SELECT 1 FROM crossdock.{table}",
+                f"UPDATE crossdock.{table} SET store_id = store_id",
+                f"DELETE FROM crossdock.{table}",
+                f"INSERT INTO crossdock.{table} (store_id) VALUES ('north')",
+                f"INSERT INTO crossdock.{table} (store_id) VALUES ('')",
+            ):
+                assert touched(connection, statement) == 0, statement
+        connection.rollback()
+
+
+def test_the_platforms_scope_reads_names_and_states_and_writes_nothing(filled: Filled) -> None:
+    with psycopg.connect(filled.house.app) as connection:
+        connection.execute("SELECT set_config('crossdock.scope', 'platform', true)")
+        seen = {table for table in filled.tables if touched(connection, f"SELECT 1 FROM crossdock.{table}")}
+        assert seen == PLATFORM_READS
+        for table in filled.tables:
+            for statement in (
+                f"UPDATE crossdock.{table} SET store_id = store_id",
+                f"DELETE FROM crossdock.{table}",
+                f"INSERT INTO crossdock.{table} (store_id) VALUES ('north')",
+            ):
+                assert touched(connection, statement) == 0, statement
+        connection.rollback()
+
+
+def test_a_stores_row_can_be_neither_given_away_nor_taken(filled: Filled) -> None:
+    with psycopg.connect(filled.house.app) as connection:
+        connection.execute("SELECT set_config('crossdock.stores', '{north}', true)")
+        for table in filled.tables:
+            own = touched(connection, f"SELECT 1 FROM crossdock.{table} WHERE store_id = 'north'")
+            assert own == touched(connection, f"SELECT 1 FROM crossdock.{table}") > 0
+            assert touched(connection, f"UPDATE crossdock.{table} SET store_id = 'north' WHERE store_id = 'south'") == 0
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(f"UPDATE crossdock.{table} SET store_id = 'south'")
+        connection.rollback()
+
+
+def test_a_scope_ends_with_its_transaction(filled: Filled) -> None:
+    with psycopg.connect(filled.house.app) as connection:
+        connection.execute("SELECT set_config('crossdock.stores', '{north}', true)")
+        assert touched(connection, "SELECT 1 FROM crossdock.entries") > 0
+        connection.commit()
+        assert touched(connection, "SELECT 1 FROM crossdock.entries") == 0
+
+
+COMPARED = re.compile(
+    r"(?P<compared>(?:\b\w+\.)?\bstore_id\s*=\s*(?:ANY\s*\([^()]*\)|\$\d+|\w+\.store_id))"
+    r"|USING \(store_id(?:, )?(?P<rest>[^()]*)\)"
+)
+
+
+def without(found: re.Match[str]) -> str:
+    """The predicate, taken away."""
+    if found["compared"]:
+        return "TRUE"
+    return f"USING ({found['rest']})" if found["rest"] else "ON TRUE"
+
+
+def mutants() -> dict[str, tuple[str, str]]:
+    """Every query without one of its comparisons of store_id, by query and place."""
+    return {
+        f"{name}-{number}": (name, text[: found.start()] + without(found) + text[found.end() :])
+        for name, text in QUERIES.items()
+        for number, found in enumerate(COMPARED.finditer(text), 1)
+    }
+
+
+MUTANTS = mutants()
+
+
+async def ask(house: House, named: dict[str, str]) -> dict[str, Any]:
+    """What NORTH hears of an engine with these queries."""
+    engine = PostgresEngine(house.app, lambda: NOW, connections_max=2, named=named)
+    await engine.start()
+    try:
+        return await answers(engine)
+    finally:
+        await engine.close()
+
+
+@pytest.fixture(scope="module")
+def honest(filled: Filled) -> dict[str, Any]:
+    """What NORTH hears of the queries as they are."""
+    heard = asyncio.run(ask(filled.house, dict(QUERIES)))
+    filled.restore()
+    return heard
+
+
+def test_every_call_answers_where_nothing_is_taken_away(honest: dict[str, Any]) -> None:
+    refused = {name: answer for name, answer in honest.items() if isinstance(answer, Exception)}
+    assert refused.keys() == {
+        "refused",
+        "put_others_credential",
+        "drop_others_credential",
+        "move_others_connection",
+        "add_others_connection",
+        "add_others_token",
+        "add_others_store",
+    }
+    assert not [name for name, answer in honest.items() if betrayed(answer)]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_row_security_holds_where_a_query_forgets_the_store(
+    filled: Filled, honest: dict[str, Any], mutant: str
+) -> None:
+    name, text = MUTANTS[mutant]
+    before = filled.rows(SOUTH)
+    try:
+        heard = asyncio.run(ask(filled.house, {**QUERIES, name: text}))
+        assert not [call for call, answer in heard.items() if betrayed(answer)]
+        assert filled.rows(SOUTH) == before
+        assert CANARY not in str(filled.rows(NORTH)) + str(filled.rows(""))
+    finally:
+        filled.restore()

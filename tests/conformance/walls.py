@@ -1,0 +1,189 @@
+"""What the catalogues of a PostgreSQL say about the walls between stores: every way in which one of them is missing.
+
+Read as a superuser. Whatever is not listed here as allowed is a finding, so that a later table, index, policy or
+function cannot come without its wall."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+WITHOUT_STORE = {"installation", "members", "slots", "migrations"}
+"""Tables that hold no store's data: the log's counter, who runs lanes, and what was migrated."""
+PLATFORM_READS = {"stores", "journals", "lanes", "connections", "tokens", "audit"}
+"""Names, places and states: what a platform-wide look may read. Never a payload, a secret or a configuration."""
+UNIQUE_WITHOUT_STORE = {
+    "connections_address": "a connection's address is its id alone: two stores cannot have the same",
+    "tokens_by_id": "a token is looked up by its id, before anybody knows its store",
+    "audit_by_seq": "the whole installation's log counts over all stores",
+}
+OWN_STORES = (
+    "(store_id = ANY (( SELECT (NULLIF(current_setting('crossdock.stores'::text, true), ''::text))::text[] "
+    'AS "nullif")::text[]))'
+)
+PLATFORM = (
+    "(( SELECT NULLIF(current_setting('crossdock.scope'::text, true), ''::text) AS \"nullif\") = 'platform'::text)"
+)
+OF_STORE = "NULLIF(store_id, ''::text)"
+
+TABLES = """
+SELECT c.relname AS name, c.relrowsecurity AS walled, c.relforcerowsecurity AS forced, n.nspname AS home,
+    (SELECT a.attnotnull FROM pg_attribute AS a
+     WHERE a.attrelid = c.oid AND a.attname = 'store_id' AND NOT a.attisdropped) AS needs_store
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%%'
+ORDER BY 1
+"""
+POLICIES = """
+SELECT tablename AS name, policyname AS policy, permissive, roles::text, cmd, qual, with_check
+FROM pg_policies ORDER BY 1, 2
+"""
+UNIQUE = """
+SELECT t.relname AS name, i.relname AS index, x.indisprimary AS is_primary, x.indexprs IS NOT NULL AS expressions,
+    (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = t.oid AND a.attnum = x.indkey[0]) AS first
+FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
+JOIN pg_namespace AS n ON n.oid = t.relnamespace
+WHERE n.nspname = 'crossdock' AND x.indisunique ORDER BY 1, 2
+"""
+REFERENCES = """
+SELECT o.conname AS name, t.relname AS source, f.relname AS target,
+    ARRAY(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY AS k (num, place)
+          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.num ORDER BY k.place) AS columns,
+    ARRAY(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY AS k (num, place)
+          JOIN pg_attribute AS a ON a.attrelid = f.oid AND a.attnum = k.num ORDER BY k.place) AS others,
+    (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d JOIN pg_attribute AS a
+     ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+     WHERE d.adrelid = t.oid AND d.adnum = o.conkey[1] AND a.attgenerated = 's') AS generated
+FROM pg_constraint AS o JOIN pg_class AS t ON t.oid = o.conrelid JOIN pg_class AS f ON f.oid = o.confrelid
+JOIN pg_namespace AS n ON n.oid = t.relnamespace
+WHERE n.nspname = 'crossdock' AND o.contype = 'f' ORDER BY 1
+"""
+CODE = """
+SELECT 'the function ' || p.proname || ' runs as its owner' AS what
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+UNION ALL
+SELECT 'the table ' || c.relname || ' has a rule' FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'crossdock' AND c.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'the table ' || c.relname || ' has the trigger ' || t.tgname
+FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'crossdock' AND NOT t.tgisinternal
+"""
+ROLE = """
+SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE rolname = %s
+"""
+EXCESS = """
+SELECT 'the application owns ' || c.relname AS what FROM pg_class AS c
+JOIN pg_roles AS r ON r.oid = c.relowner WHERE pg_has_role(%(app)s, r.oid, 'MEMBER')
+UNION ALL
+SELECT 'the application owns the schema ' || n.nspname FROM pg_namespace AS n
+WHERE pg_has_role(%(app)s, n.nspowner, 'MEMBER') AND n.nspname <> 'public'
+UNION ALL
+SELECT 'the application owns the function ' || p.proname FROM pg_proc AS p
+WHERE pg_has_role(%(app)s, p.proowner, 'MEMBER')
+UNION ALL
+SELECT 'the application owns the database' FROM pg_database AS d
+WHERE d.datname = current_database() AND pg_has_role(%(app)s, d.datdba, 'MEMBER')
+UNION ALL
+SELECT 'the application may create in ' || n.nspname FROM pg_namespace AS n
+WHERE n.nspname NOT LIKE 'pg\\_temp%%' AND has_schema_privilege(%(app)s, n.oid, 'CREATE')
+UNION ALL
+SELECT 'the application may create schemas' WHERE has_database_privilege(%(app)s, current_database(), 'CREATE')
+UNION ALL
+SELECT 'the application may ' || p.what || ' ' || c.relname
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p (what)
+WHERE n.nspname = 'crossdock' AND c.relkind IN ('r', 'p') AND has_table_privilege(%(app)s, c.oid, p.what)
+UNION ALL
+SELECT 'the application is a member of ' || r.rolname FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.roleid
+JOIN pg_roles AS a ON a.oid = m.member WHERE a.rolname = %(app)s
+"""
+
+Rows = list[dict[str, Any]]
+
+
+def gaps(admin: psycopg.Connection[dict[str, Any]], app: str) -> list[str]:
+    """Each missing wall as a sentence; `app` is the role that Crossdock serves with."""
+
+    def read(text: str, values: Any = None) -> Rows:
+        return admin.execute(text, values).fetchall()
+
+    tables = read(TABLES)
+    walled = {table["name"] for table in tables if table["needs_store"] is not None}
+    return [
+        *table_gaps(tables),
+        *policy_gaps(walled, read(POLICIES)),
+        *unique_gaps(walled, read(UNIQUE)),
+        *reference_gaps(walled, read(REFERENCES)),
+        *(row["what"] for row in read(CODE)),
+        *role_gaps(read(ROLE, (app,))),
+        *(row["what"] for row in read(EXCESS, {"app": app})),
+    ]
+
+
+def table_gaps(tables: Rows) -> list[str]:
+    found = []
+    for table in tables:
+        name = table["name"]
+        if table["home"] != "crossdock":
+            found.append(f"{name} stands outside the schema")
+        elif table["needs_store"] is None:
+            found += [] if name in WITHOUT_STORE else [f"{name} has no store, and is not listed as one without"]
+        elif not (table["walled"] and table["forced"] and table["needs_store"]):
+            found.append(f"{name} is not under forced row security, or its store may be null")
+    return found
+
+
+def policy_gaps(walled: set[str], policies: Rows) -> list[str]:
+    own = ("PERMISSIVE", "{public}", "ALL", OWN_STORES, None)
+    platform = ("PERMISSIVE", "{public}", "SELECT", PLATFORM, None)
+    allowed = {(name, "own_stores"): own for name in walled}
+    allowed |= {(name, "platform_reads"): platform for name in PLATFORM_READS}
+    found = {
+        (one["name"], one["policy"]): (one["permissive"], one["roles"], one["cmd"], one["qual"], one["with_check"])
+        for one in policies
+    }
+    wrong = [
+        f"{name} has the policy {policy}: {said}"
+        for (name, policy), said in found.items()
+        if allowed.get((name, policy)) != said
+    ]
+    return wrong + [f"{name} lacks the policy {policy}" for name, policy in sorted(allowed.keys() - found.keys())]
+
+
+def unique_gaps(walled: set[str], indexes: Rows) -> list[str]:
+    found = [
+        f"{one['name']}: the unique index {one['index']} does not start with the store"
+        for one in indexes
+        if one["name"] in walled
+        and (one["expressions"] or one["first"] != "store_id")
+        and (one["is_primary"] or one["index"] not in UNIQUE_WITHOUT_STORE)
+    ]
+    keyed = {one["name"] for one in indexes if one["is_primary"]}
+    return found + [f"{name} has no primary key" for name in sorted(walled - keyed)]
+
+
+def reference_gaps(walled: set[str], references: Rows) -> list[str]:
+    return [
+        f"{one['source']}: the foreign key {one['name']} leaves the store out"
+        for one in references
+        if {one["source"], one["target"]} & walled and not _within_a_store(one)
+    ]
+
+
+def _within_a_store(one: dict[str, Any]) -> bool:
+    if ("store_id", "store_id") in zip(one["columns"], one["others"], strict=True):
+        return True
+    # The same by name: '' is no store, and refers to none.
+    by_name = (["of_store"], ["store_id"], OF_STORE)
+    return (one["columns"], one["others"], one["generated"]) == by_name and one["target"] == "stores"
+
+
+def role_gaps(roles: Rows) -> list[str]:
+    if not roles:
+        return ["the application's role does not exist"]
+    return [f"the application's role has {name}" for name, has in roles[0].items() if has]
