@@ -8,16 +8,28 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from crossdock.databases import PostgresUrl, is_url
 from crossdock.model.contract import Environment
-from crossdock.model.errors import Invalid
+from crossdock.model.errors import Bug, Invalid
 
 PREFIX = "CROSSDOCK_"
+
+
+class ProcessRole(StrEnum):
+    """What a process does. `ingest` takes events in, `deliver` sends them out, `api` is the management API and the
+    core's inbox; `all` is everything in one."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DELIVER = "deliver"
+    API = "api"
 
 
 class Settings(BaseSettings):
@@ -29,7 +41,20 @@ class Settings(BaseSettings):
         Environment.LOCAL, description="local, staging or production. Only production calls live hosts."
     )
     data_dir: Path = Field(Path("var"), description="Where the database, the root key and the first token live.")
-    database: Path | None = Field(None, description="The SQLite file; without it `crossdock.db` in data_dir.")
+    database: SecretStr | None = Field(
+        None,
+        description="A SQLite file, or the postgresql:// URL of the runtime role; else `crossdock.db` in data_dir.",
+    )
+    database_owner: SecretStr | None = Field(
+        None, description="The postgresql:// URL of the schema's owner. For `crossdock db` alone: a server needs none."
+    )
+    database_connections: int = Field(
+        8, ge=3, le=64, description="How many connections to PostgreSQL one process opens at most."
+    )
+    role: ProcessRole = Field(
+        ProcessRole.ALL, description="What this process does: all, ingest, deliver or api. SQLite has only all."
+    )
+    workers: int = Field(1, ge=1, le=64, description="How many processes serve the port. SQLite has only 1.")
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8400, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     listen_beyond_loopback: bool = Field(
@@ -57,8 +82,33 @@ class Settings(BaseSettings):
     drain_seconds: int = Field(20, ge=0, le=300, description="How long a stopping process lets deliveries finish.")
 
     @property
+    def engine_name(self) -> Literal["sqlite", "postgres"]:
+        return "sqlite" if self.postgres_url is None else "postgres"
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The URL of the runtime role; None with SQLite. It may hold a password: never show it."""
+        given = _plain(self.database)
+        return given if is_url(given) else None
+
+    @property
+    def postgres_owner_url(self) -> str | None:
+        """The URL of the schema's owner, as secret as the other."""
+        return _plain(self.database_owner) or None
+
+    @property
     def database_path(self) -> Path:
-        return self.database or self.data_dir / "crossdock.db"
+        """The SQLite file. Bug (CD5035) on PostgreSQL: there is none."""
+        if self.postgres_url is not None:
+            raise Bug("CD5035", "The SQLite file of an installation on PostgreSQL was asked for.")
+        given = _plain(self.database).removeprefix("sqlite:")
+        return Path(given) if given else self.data_dir / "crossdock.db"
+
+    @property
+    def database_shown(self) -> str:
+        """Which database it is, fit for a line or an error: a path, or a URL without user, password and options."""
+        url = self.postgres_url
+        return str(self.database_path) if url is None else PostgresUrl.parse(url).shown
 
     @property
     def key_path(self) -> Path:
@@ -74,6 +124,25 @@ class Settings(BaseSettings):
         """Every loopback (address, port) that something may be led to."""
         listed = {loopback(where, "loopback_allow") for where in self.loopback_allow}
         return frozenset(listed | set(self.mapped.values()))
+
+    @field_validator("database", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
+    @field_validator("database", "database_owner")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if "://" in _plain(value):
+            PostgresUrl.parse(_plain(value))
+        return value
+
+    @field_validator("database_owner")
+    @classmethod
+    def _owner(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_url(_plain(value)):
+            raise ValueError("it is no postgresql:// URL")
+        return value
 
     @field_validator("host_map", "operator_hosts", mode="before")
     @classmethod
@@ -100,18 +169,25 @@ class Settings(BaseSettings):
 
 def read_settings(**given: object) -> Settings:
     """The settings of this process; `given` wins over the environment. Invalid CD7001 (unsafe together), CD7003
-    (listens too widely), CD7004 (cannot be read)."""
-    try:
-        settings = Settings(**given)  # type: ignore[arg-type]
-    except ValidationError as error:
-        # Not the error itself: it holds what was given, and that may be the root key.
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise _unreadable(PREFIX + name.upper(), first["msg"]) from None
-    except SettingsError:
-        raise _unreadable(PREFIX + "*", "a value cannot be parsed") from None
+    (listens too widely), CD7004 (cannot be read), CD7007 (more than one process on a file), CD7008 (a database that
+    cannot be written)."""
+    settings = _read(given)
+    if isinstance(settings, Invalid):
+        # Raised out here, so that not even its context holds what was given: that may be a key or a password.
+        raise settings
     _refuse_unsafe(settings)
     return settings
+
+
+def _read(given: Mapping[str, object]) -> Settings | Invalid:
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        return _unreadable(PREFIX + name.upper(), first["msg"])
+    except SettingsError:
+        return _unreadable(PREFIX + "*", "a value cannot be parsed")
 
 
 def loopback(where: str, setting: str) -> tuple[str, int]:
@@ -153,7 +229,27 @@ def _refuse_unsafe(settings: Settings) -> None:
             where=f"{PREFIX}HOST",
             remedy=f"Listen on 127.0.0.1, or set {PREFIX}LISTEN_BEYOND_LOOPBACK=true and put TLS in front.",
         )
+    _refuse_database(settings)
     _ = settings.loopback_pairs  # refused now, not at the first delivery
+
+
+def _refuse_database(settings: Settings) -> None:
+    url = settings.postgres_url
+    if url is not None:
+        PostgresUrl.parse(url).refuse_read_only(f"{PREFIX}DATABASE")
+        return
+    for name, one in (("ROLE", settings.role is ProcessRole.ALL), ("WORKERS", settings.workers == 1)):
+        if not one:
+            raise Invalid(
+                "CD7007",
+                "The database is a SQLite file, and one process owns the file.",
+                where=f"{PREFIX}{name}",
+                remedy=f"Serve with --role all and one worker, or set {PREFIX}DATABASE to a postgresql:// URL.",
+            )
+
+
+def _plain(value: SecretStr | None) -> str:
+    return "" if value is None else value.get_secret_value()
 
 
 def _unreadable(where: str, why: str) -> Invalid:

@@ -157,7 +157,7 @@ async def _check_root(engine: Engine, vault: Vault, settings: Settings) -> None:
             raise Invalid(
                 "CD7005",
                 "The root key is not the one that this database was sealed under.",
-                where=str(settings.database_path),
+                where=settings.database_shown,
                 remedy="Give the root key that it was made with; another opens nothing in it.",
             ) from None
 

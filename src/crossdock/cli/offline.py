@@ -25,7 +25,7 @@ def made_token(directory: Path, wish: TokenWish) -> dict[str, Any]:
 def examined(directory: Path) -> dict[str, Any]:
     """The doctor's answer on a data directory, in the form of the API. NotFound (CD7030) where there is none."""
     settings = read_settings(data_dir=directory)
-    if not settings.database_path.exists():
+    if settings.engine_name == "sqlite" and not settings.database_path.exists():
         raise NotFound(
             "CD7030", "There is no data here.", where=str(directory), remedy="Name the directory with --dir."
         )
