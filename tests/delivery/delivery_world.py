@@ -59,6 +59,7 @@ from crossdock.model.ids import (
 from crossdock.model.limits import DAY_MS, HOUR_MS
 from crossdock.observe.lines import LINES, Lines, Value
 from crossdock.stores.port import AddConnection, AddStore, Change, Engine, OpenLane, Write
+from crossdock.stores.waiting import Waiter, wait_until
 from crossdock.stores.ways import Way
 
 START = Instant(1_700_000_000_000)
@@ -167,19 +168,26 @@ class World:
     def pass_ms(self, wait_ms: int) -> None:
         self.now = Instant(self.now + wait_ms)
 
-    def new_deliverer(self, lanes: Lanes | None = None, member: str = "this") -> Deliverer:
+    def new_deliverer(
+        self,
+        lanes: Lanes | None = None,
+        member: str = "this",
+        far: Driver | None = None,
+        wait: Waiter = wait_until,
+    ) -> Deliverer:
+        far = far or self.far
         gear = Gear(
             journal=self.engine.journal,
             lanes=lanes or self.engine.lanes,
             ways=self,
-            drivers={"far/1": self.far, "core-push/1": self.far},
+            drivers={"far/1": far, "core-push/1": far},
             keys=self.keys,
             clock=self.clock,
             dice=self.dice,
             lines=Lines(self.write),
             elapsed=lambda: self.now / 1_000,
         )
-        return Deliverer(gear, self, Ownership(self.engine.slots, member, gear.elapsed))
+        return Deliverer(gear, self, Ownership(self.engine.slots, member, gear.elapsed), wait)
 
     def write(self, name: str, fields: dict[str, Value]) -> None:
         assert set(fields) <= LINES[name]
@@ -207,12 +215,17 @@ class World:
     def lane(self, store: str = "one", connection: str | None = None) -> LaneId:
         return LaneId(StoreId(store), ConnectionId(connection or f"con_{store}"), self.route.name)
 
-    async def begin(self) -> World:
+    async def furnish(self) -> World:
+        """Stores and lanes, and nobody who runs them."""
         await self.engine.start()
-        self.deliverer = self.new_deliverer()
         for store in self.stores.values():
             await self.commit(AddStore(store))
             await self.connect(self.lane(store.id))
+        return self
+
+    async def begin(self) -> World:
+        await self.furnish()
+        self.deliverer = self.new_deliverer()
         await self.deliverer.load()
         self.engine.journal.on_news(self.deliverer.wake)
         self.engine.registry.on_change(self.deliverer.changed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from crossdock.journal.slots import Slots, Standing
@@ -32,16 +32,14 @@ def fair_share(members: int, rank: int) -> int:
     return SLOTS // members + (rank < SLOTS % members)
 
 
-def share(standing: Standing, turns: Mapping[int, int], leaving: Collection[int]) -> Share:
+def share(standing: Standing, leaving: Collection[int]) -> Share:
     """A member with less than its share claims, one with more gives back: first what it was giving back before, so that
-    it does not change its mind; then slots without turns under way (`turns` counts them), so that few lanes are
-    interrupted."""
-    wanted = fair_share(max(1, standing.members), standing.rank)
-    missing = wanted - len(standing.owned)
+    it does not change its mind. Busy slots are not spared, or whoever came first would keep all the work."""
+    missing = fair_share(max(1, standing.members), standing.rank) - len(standing.owned)
     if missing >= 0:
         return Share(missing, frozenset())
-    kept_last = sorted(standing.owned, key=lambda slot: (slot not in leaving, turns.get(slot, 0), slot))
-    return Share(0, frozenset(kept_last[:-missing]))
+    given_first = sorted(standing.owned, key=lambda slot: (slot not in leaving, slot))
+    return Share(0, frozenset(given_first[:-missing]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class Ownership:
             # here before it is over there.
             self._until = asked_at + (LEASE_MS - LEASE_MARGIN_MS) / SECOND_MS
             self.members = standing.members
-            due = share(standing, self._turns, self._leaving)
+            due = share(standing, self._leaving)
             # Before anything is released, nothing of it may start any more.
             self._leaving = due.give
             self._now_has({slot: epoch for slot, epoch in standing.owned.items() if slot not in due.give})
