@@ -178,5 +178,10 @@ async def test_a_database_without_the_schema_is_refused(postgres_house: House) -
     assert (await refused_start(postgres_house.app)).startswith("CD5030")
 
 
+async def test_a_role_that_is_not_let_in_is_told_apart_from_a_server_that_is_away(postgres_house: House) -> None:
+    parts = postgres_house.app.partition("@")
+    assert (await refused_start(f"postgresql://nobody-here@{parts[2]}")).startswith("CD5040")
+
+
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert (await refused_start("postgresql://nobody@127.0.0.1:1/nothing")).startswith("CD5002")

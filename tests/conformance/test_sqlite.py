@@ -12,11 +12,12 @@ from pathlib import Path
 import apsw
 import pytest
 
+from crossdock.engines.migrations import known
 from crossdock.engines.sqlite.database import open_writer
 from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.engines.sqlite.files import filesystem
 from crossdock.engines.sqlite.journal import append_all
-from crossdock.engines.sqlite.statements import migrations, text
+from crossdock.engines.sqlite.statements import text
 from crossdock.engines.sqlite.writer import Writer
 from crossdock.model.entry import Kept
 from crossdock.model.errors import Unavailable
@@ -48,7 +49,7 @@ def shape(scripts: list[str]) -> list[tuple[object, ...]]:
 
 
 def test_the_schema_is_the_sum_of_the_migrations() -> None:
-    assert shape([text("schema.sql")]) == shape(migrations())
+    assert shape([text("schema.sql")]) == shape([one.text for one in known("crossdock.engines.sqlite")])
 
 
 async def test_the_files_are_for_their_owner_alone(engine: SqliteEngine, path: Path) -> None:

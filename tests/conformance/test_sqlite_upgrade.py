@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import apsw
 
+from crossdock.engines.migrations import known
 from crossdock.engines.sqlite.journal import append_all, moved_since
-from crossdock.engines.sqlite.statements import migrations
 from crossdock.model.entry import Kept
 from crossdock.model.ids import Position
 from crossdock.testing.samples import NORTH, SOUTH, draft
@@ -17,7 +17,7 @@ PUT_HEAD = (
 
 def test_journals_of_the_first_release_go_on_where_they_stood() -> None:
     connection = apsw.Connection(":memory:")
-    first, *later = migrations()
+    first, *later = [one.text for one in known("crossdock.engines.sqlite")]
     connection.execute(first)
     connection.execute(PUT_HEAD, (NORTH, 7))
     for script in later:

@@ -29,6 +29,7 @@ class Commands(LazyGroup):
         "lane": Noun("crossdock.cli.lane", "See what is on its way, and send parked events again.", SEE),
         "audit": Noun("crossdock.cli.audit", "See who changed what, and when; the oldest first.", SEE),
         "token": Noun("crossdock.cli.token", "Create, list and revoke API tokens.", USE),
+        "db": Noun("crossdock.cli.db", "See, bring up to date and check the schema of the database.", RUN),
         "doctor": Noun("crossdock.cli.doctor", "Check the engine, the settings and every ledger.", SEE),
         "explain": Noun("crossdock.cli.explain", "Say what an error code means and what to do.", SEE),
     }

@@ -70,6 +70,12 @@ GONE = (
 """The server is away, or cannot now: nobody's input, and worth another try."""
 
 
+NOT_LET_IN = (
+    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
+    asyncpg.exceptions.InvalidCatalogNameError,
+)
+
+
 class Plain(asyncpg.Connection):  # type: ignore[misc]
     """A connection that needs no reset between two uses: every setting of ours ends with its transaction."""
 
@@ -225,6 +231,12 @@ async def reached() -> AsyncIterator[None]:
     """Unavailable (CD5002) for whatever says that the server is away or cannot now."""
     try:
         yield
+    except NOT_LET_IN as error:
+        raise Unavailable(
+            "CD5040",
+            "The database server does not let this role in, or has no such database.",
+            remedy="Look at the address; `crossdock db migrate` makes the role, and pg_hba.conf says who may come in.",
+        ) from error
     except GONE as error:
         raise Unavailable(
             "CD5002",

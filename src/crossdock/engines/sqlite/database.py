@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import apsw
 
+from crossdock.engines.migrations import Phase, Step, known, to_do, unfit
 from crossdock.engines.sqlite import files
-from crossdock.engines.sqlite.statements import migrations
 from crossdock.model.errors import Unavailable
 from crossdock.stores.port import Finding
 
+PACKAGE = "crossdock.engines.sqlite"
 APPLICATION_ID = 0x43524F53  # "CROS"
+LAYOUT = 1
+"""The file's user_version. The first release takes no file with another one, so it rises only with a `post` migration
+that this release's predecessors cannot live with."""
+MIGRATIONS = """
+CREATE TABLE IF NOT EXISTS migrations (
+    number INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    PRIMARY KEY (number, phase)
+) WITHOUT ROWID, STRICT
+"""
 SQLITE_VERSION_MIN = (3, 51, 3)  # earlier ones can corrupt a WAL database (the WAL-reset bug)
 BUSY_MS = 5_000
 CACHE_KIB = 64 * 1024
@@ -30,14 +44,18 @@ _SETTINGS = (
 )
 
 
-def open_writer(path: Path) -> apsw.Connection:
-    """A connection that may write. Unavailable (CD5004) for a file that is not ours, or newer than this program."""
+def open_writer(
+    path: Path, phases: Collection[Phase] = (Phase.PRE,), say: Callable[[str], None] = lambda _: None
+) -> apsw.Connection:
+    """A connection that may write, to a file that has the phases' migrations. Unavailable (CD5004) for a file that is
+    not ours, or newer than this program. `say` hears of each migration."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     try:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         for setting in _SETTINGS:
             connection.execute(setting).fetchall()
-        migrate(connection)
+        for step in migrate(connection, phases):
+            say(f"applied {step}")
     except apsw.Error as error:
         connection.close()
         raise unsafe("The database cannot be opened as SQLite.") from error
@@ -58,20 +76,47 @@ def number(connection: apsw.Connection, pragma: str) -> int:
     return int(connection.pragma(pragma))
 
 
-def migrate(connection: apsw.Connection) -> None:
-    """Brings the schema up to date, each migration in a transaction of its own."""
-    steps, version = migrations(), number(connection, "user_version")
-    owner = number(connection, "application_id")
+def migrate(connection: apsw.Connection, phases: Collection[Phase] = (Phase.PRE,)) -> list[Step]:
+    """Applies what is missing of the phases, each migration in a transaction of its own; what was applied. One process
+    owns the file, so that it brings its `pre` ones in by itself.
+
+    Unavailable (CD5004) for a file that is not ours, or that a later release has taken something away from."""
+    owner, layout = number(connection, "application_id"), number(connection, "user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
     if owner != APPLICATION_ID and (owner or tables):
         raise unsafe("The file is another program's database.")
-    if version > len(steps):
-        raise unsafe(f"The database has schema {version}; this program knows {len(steps)}.")
-    for done in range(version, len(steps)):
+    if layout > LAYOUT:
+        raise unsafe(f"The database has layout {layout}; this program knows {LAYOUT}.")
+    ours = known(PACKAGE)
+    missing = to_do(ours, {one for one, _, _ in applied(connection)}, phases)
+    for one in missing:
         with connection:
-            connection.execute(steps[done])
-            connection.execute(f"PRAGMA user_version = {done + 1}")
+            connection.execute(one.text)
+            connection.execute(MIGRATIONS)
+            note = (one.step.number, one.step.phase, one.checksum)
+            connection.execute("INSERT INTO migrations (number, phase, checksum) VALUES (?, ?, ?)", note)
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    why = unfit(ours, {one for one, _, _ in applied(connection)})
+    if why:
+        raise unsafe(why)
+    return [one.step for one in missing]
+
+
+def applied(connection: apsw.Connection) -> list[tuple[Step, str, str]]:
+    """Step, checksum and when (ISO 8601, UTC; '' where nobody noted it) of each migration that the file has.
+
+    The first release noted none: its files have layout 1 and what 0001_pre makes."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").fetchall():
+        query = "SELECT number, phase, checksum, at FROM migrations ORDER BY number, phase DESC"
+        noted = [(Step(row[0], Phase(row[1])), row[2], row[3]) for row in connection.execute(query)]
+    else:
+        noted = []
+    first = Step(1, Phase.PRE)
+    if number(connection, "user_version") == LAYOUT and all(step != first for step, _, _ in noted):
+        text = next(one.checksum for one in known(PACKAGE) if one.step == first)
+        noted.insert(0, (first, text, ""))
+    return noted
 
 
 def unsafe(what: str) -> Unavailable:

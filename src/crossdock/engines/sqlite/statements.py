@@ -23,14 +23,6 @@ def text(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def migrations() -> list[str]:
-    """Every migration in order. The number of the last is the schema's version."""
-    found = files(__package__).joinpath("migrations").iterdir()
-    return [
-        one.read_text(encoding="utf-8") for one in sorted(found, key=lambda one: one.name) if one.name[:1].isdigit()
-    ]
-
-
 @cache
 def _queries() -> dict[str, str]:
     parts = _NAME.split(text("queries.sql"))
