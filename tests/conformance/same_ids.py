@@ -57,9 +57,11 @@ from crossdock.stores.port import (
     RevokeToken,
     Write,
 )
-from crossdock.testing.samples import NORTH, SOUTH
+from crossdock.testing.samples import NORTH
 
-CANARY = "canary-of-the-south"
+EAST = StoreId("east")
+"""It comes before NORTH in every index: a query that forgets its store finds EAST's row first."""
+CANARY = "canary-of-the-east"
 CANARY_NUMBER = 770_077_007
 SUBJECT = b"r" * 32
 KEYS = [f"e{number}" for number in range(1, 9)]
@@ -163,7 +165,7 @@ class Rows:
 
 
 NORTHS = Rows(NORTH, "own", 5_000)
-SOUTHS = Rows(SOUTH, CANARY, CANARY_NUMBER)
+EASTS = Rows(EAST, CANARY, CANARY_NUMBER)
 
 
 def reads() -> dict[str, Call]:
@@ -193,9 +195,9 @@ def reads() -> dict[str, Call]:
         "revisions": lambda e: e.registry.revisions(NORTH, north.connection_id),
         "revision": lambda e: e.registry.revision(NORTH, north.connection_id, 1),
         "credentials": lambda e: e.registry.credentials(NORTH, north.connection_id),
-        "others_revisions": lambda e: e.registry.revisions(NORTH, SOUTHS.connection_id),
-        "others_revision": lambda e: e.registry.revision(NORTH, SOUTHS.connection_id, 1),
-        "others_credentials": lambda e: e.registry.credentials(NORTH, SOUTHS.connection_id),
+        "others_revisions": lambda e: e.registry.revisions(NORTH, EASTS.connection_id),
+        "others_revision": lambda e: e.registry.revision(NORTH, EASTS.connection_id, 1),
+        "others_credentials": lambda e: e.registry.credentials(NORTH, EASTS.connection_id),
         "core_endpoint": lambda e: e.registry.core_endpoint(NORTH),
         "token": lambda e: e.registry.token(north.token_id),
         "tokens": lambda e: e.registry.tokens(NORTH),
@@ -220,15 +222,15 @@ def changes() -> dict[str, Call]:
         "move_connection": MoveConnection(north.connection(2), 1),
         "add_revision": AddRevision(north.revision(2)),
         "put_credential": PutCredential(north.credential(2), 1),
-        "put_others_credential": PutCredential(replace(north.credential(2), connection=SOUTHS.connection_id), 1),
+        "put_others_credential": PutCredential(replace(north.credential(2), connection=EASTS.connection_id), 1),
         "add_credential": PutCredential(north.credential(1, "other"), 0),
         "drop_credential": DropCredential(NORTH, north.connection_id, "other"),
-        "drop_others_credential": DropCredential(NORTH, SOUTHS.connection_id, "api_key"),
-        "move_others_connection": MoveConnection(replace(north.connection(2), id=SOUTHS.connection_id), 1),
-        "add_others_connection": AddConnection(replace(north.connection(1), id=SOUTHS.connection_id)),
+        "drop_others_credential": DropCredential(NORTH, EASTS.connection_id, "api_key"),
+        "move_others_connection": MoveConnection(replace(north.connection(2), id=EASTS.connection_id), 1),
+        "add_others_connection": AddConnection(replace(north.connection(1), id=EASTS.connection_id)),
         "put_core_endpoint": PutCoreEndpoint(north.endpoint(2), 1),
         "add_token": AddToken(north.token(TokenId("another"))),
-        "add_others_token": AddToken(north.token(SOUTHS.token_id)),
+        "add_others_token": AddToken(north.token(EASTS.token_id)),
         "revoke_token": RevokeToken(north.token_id, NOW),
         "open_lane": OpenLane(north.lane("con_c")),
         "replay_held": ReplayHeld(lane, (Position(3), Position(4)), NOW),
@@ -238,7 +240,7 @@ def changes() -> dict[str, Call]:
         "discard_lane": CloseLane(back, Queued.DISCARD),
         "add_connection": AddConnection(replace(north.connection(1), id=ConnectionId("con_new"))),
         "add_store": AddStore(Store(StoreId("west"), "own", NOW, b"own")),
-        "add_others_store": AddStore(Store(SOUTH, "own", NOW, b"own")),
+        "add_others_store": AddStore(Store(EAST, "own", NOW, b"own")),
     }
     calls: dict[str, Call] = {
         "append": lambda e: e.journal.append([north.draft(key) for key in KEYS]),
@@ -259,7 +261,7 @@ def _commit(change: Change) -> Call:
 
 
 def platform_calls() -> dict[str, Call]:
-    """Calls that look across stores: they may name SOUTH, and change nothing. What stands in them is for the platform's
+    """Calls that look across stores: they may name EAST, and change nothing. What stands in them is for the platform's
     own eyes."""
     return {
         "moved": lambda e: e.journal.moved(0),
@@ -291,5 +293,5 @@ async def heard_of(call: Call, engine: Engine) -> Any:
 
 
 def betrayed(answer: Any) -> bool:
-    """Whether anything of SOUTH stands in an answer, or in an error's text."""
+    """Whether anything of EAST stands in an answer, or in an error's text."""
     return re.search(f"{CANARY}|{CANARY_NUMBER}", repr(answer) + str(answer)) is not None
