@@ -1,4 +1,4 @@
-"""What the lanes on PostgreSQL owe beyond the suite: groups, locks, fences, the number of statements, and the plans."""
+"""What the lanes on PostgreSQL owe beyond the suite: groups, locks, fences, and the number of statements."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from crossdock.engines.postgres.journal import PostgresJournal
 from crossdock.engines.postgres.lanes import PostgresLanes
@@ -26,6 +22,7 @@ from crossdock.model.errors import Bug
 from crossdock.model.ids import START, Instant, LaneId, Position, StoreId
 from crossdock.model.lane import Counts, Fence, Gate, Held, HeldState, LaneChange
 from crossdock.testing.samples import NORTH, NOW, SOUTH, attempt, drafts, held, lane_id
+from postgres import House
 
 DEADLINE_SECONDS = 20.0
 LANE = lane_id()
@@ -33,7 +30,7 @@ LANE = lane_id()
 
 @dataclass
 class Bench:
-    """A database with the schema: `owner` and `app` are addresses, `admin` a connection that no wall stops."""
+    """A database with the schema: the address that Crossdock serves with, and a connection that no wall stops."""
 
     app: str
     admin: psycopg.Connection[tuple[Any, ...]]
@@ -60,30 +57,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(postgres: str) -> Iterator[Bench]:
-    role = f"app_{uuid4().hex}"
-    name = sql.Identifier(role)
-    schema = files("crossdock.engines.postgres").joinpath("schema.sql").read_text(encoding="utf-8")
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute("CREATE SCHEMA crossdock")
+def bench(postgres_house: House) -> Iterator[Bench]:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
         admin.execute("SET search_path = crossdock")
-        admin.execute(schema)  # type: ignore[arg-type]
-        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
-        admin.execute(sql.SQL("GRANT USAGE ON SCHEMA crossdock TO {}").format(name))
-        admin.execute(
-            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA crossdock TO {}").format(name)
-        )
-        try:
-            yield Bench(address(postgres, role), admin)
-        finally:
-            admin.execute(sql.SQL("DROP OWNED BY {}").format(name))
-            admin.execute(sql.SQL("DROP ROLE {}").format(name))
-
-
-def address(conninfo: str, role: str) -> str:
-    parts = conninfo_to_dict(conninfo)
-    host, port = parts.get("host", "127.0.0.1"), parts.get("port", "5432")
-    return f"postgresql:///{parts['dbname']}?host={host}&port={port}&user={role}"
+        yield Bench(postgres_house.app, admin)
 
 
 @asynccontextmanager

@@ -32,13 +32,15 @@ from crossdock.model.ids import Instant, LaneId, Position, StoreId
 from crossdock.model.lane import Gate, Held, HeldState, Lane, LaneChange, Ledger, ledger_of
 from crossdock.model.limits import LANE_HELD_MAX, PROCESS_IN_FLIGHT_MAX, READ_ENTRIES_MAX, WINDOW_ENTRIES_MAX
 
-READ_GROUP_ENTRIES_MAX = 64 * (1 + WINDOW_ENTRIES_MAX)
-"""64 full windows: their rows keep the event loop for some tens of milliseconds, and lanes with little to read are as
-cheap in groups of 64 as in larger ones."""
-READ_PENDING_MAX = 2 * PROCESS_IN_FLIGHT_MAX * (1 + READ_ENTRIES_MAX)
+LANE_WEIGHT = 32
+"""What a lane adds to a group whatever is read or written of it: row security looks each row's store up in the list of
+the group's stores, so that groups over hundreds of stores cost more for each (measured: 128 are best)."""
+READ_GROUP_WEIGHT_MAX = 64 * (LANE_WEIGHT + WINDOW_ENTRIES_MAX)
+"""64 full windows: their rows keep the event loop for some tens of milliseconds."""
+READ_PENDING_MAX = 2 * PROCESS_IN_FLIGHT_MAX * (LANE_WEIGHT + READ_ENTRIES_MAX)
 """Every turn that may be under way, and as many pulls of cores, each with the widest window."""
-SETTLE_GROUP_ROWS_MAX = 4_096
-"""Fifteen turns of a full window each, or two thousand of one event: some tens of milliseconds."""
+SETTLE_GROUP_WEIGHT_MAX = 128 * LANE_WEIGHT
+"""Fourteen turns of a full window each, or 120 of one event: some tens of milliseconds."""
 SETTLE_PENDING_MAX = 2 * PROCESS_IN_FLIGHT_MAX * 2 * (READ_ENTRIES_MAX + LANE_HELD_MAX)
 """What every turn that may be under way, and as many pulls, can have learned: it is not turned away."""
 ENTRY_COLUMNS = 16
@@ -68,12 +70,12 @@ class PostgresLanes:
         self._pool = pool
         self._reads: Together[ReadAsk, list[LaneRead]] = Together(
             self._read_group,
-            lambda ask: sum(1 + wish.window for wish in ask.wishes),
-            weight_max=READ_GROUP_ENTRIES_MAX,
+            lambda ask: sum(LANE_WEIGHT + wish.window for wish in ask.wishes),
+            weight_max=READ_GROUP_WEIGHT_MAX,
             pending_max=READ_PENDING_MAX,
         )
         self._settles: Together[Call, list[bool]] = Together(
-            self._settle_group, rows_of, weight_max=SETTLE_GROUP_ROWS_MAX, pending_max=SETTLE_PENDING_MAX
+            self._settle_group, weight_of, weight_max=SETTLE_GROUP_WEIGHT_MAX, pending_max=SETTLE_PENDING_MAX
         )
 
     async def close(self) -> None:
@@ -87,7 +89,7 @@ class PostgresLanes:
                 rows = await unit.rows("open_lanes")
         else:
             async with self._pool.reads(stores) as unit:
-                rows = await unit.rows("open_lanes_of", list(stores))
+                rows = await unit.rows("open_lanes_of", list(set(stores)))
         return [lane_of(row).lane for row in rows]
 
     async def stirring(self, slots: Collection[int]) -> list[LaneId]:
@@ -179,15 +181,13 @@ class PostgresLanes:
         async with self._pool.writes(change.lane.store for call in calls for change in call) as unit:
             settling = Settling(await find(unit, calls))
             answers = [settling.take(call) for call in calls]
-            for name, rows in settling.writes():
-                if rows:
-                    await unit.run(name, *columns(rows, 0))
+            await write(unit, settling)
         return answers
 
 
-def rows_of(call: Call) -> int:
-    """How many rows a settle may write."""
-    return sum(1 + len(one.hold) + len(one.release) + len(one.attempts) for one in call)
+def weight_of(call: Call) -> int:
+    """The rows that a settle may write, and what its lanes cost."""
+    return sum(LANE_WEIGHT + len(one.hold) + len(one.release) + len(one.attempts) for one in call)
 
 
 def places(lanes: Iterable[LaneId]) -> list[tuple[str, ...]]:
@@ -264,6 +264,14 @@ async def read_named(unit: Unit, named: Collection[NamedHeld]) -> dict[NamedHeld
         return {}
     rows = await unit.rows("held_named", *columns(((*place(lane), position) for lane, position in named), 4))
     return {(LaneId(*row[:3]), row[3]): HeldState(row[4]) for row in rows}
+
+
+async def write(unit: Unit, settling: Settling) -> None:
+    if released := settling.released():
+        await unit.each("release_held", released)
+    for name, rows in settling.writes():
+        if rows:
+            await unit.run(name, *columns(rows, 0))
 
 
 async def held_counts(unit: Unit, stores: Sequence[StoreId]) -> dict[LaneId, tuple[int, int]]:

@@ -8,7 +8,7 @@ connection instead, and a COMMIT that came with a warning counts as failed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -99,6 +99,10 @@ class Unit:
         """Every row that the query returns."""
         found: list[Record] = await self._connection.fetch(self._named[name], *values)
         return found
+
+    async def each(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Runs the statement for each row of values, in one round trip."""
+        await self._connection.executemany(self._named[name], rows)
 
     async def run(self, name: str, *values: Any) -> int:
         """How many rows the statement changed."""

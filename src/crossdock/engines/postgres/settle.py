@@ -112,13 +112,14 @@ class Settling:
         row = self._found.lanes.get(lane)
         return None if row is None else Sheet(row, dict(self._standing.get(lane, {})))
 
-    def writes(self) -> Iterator[tuple[str, list[Row]]]:
-        """The rows of each statement by its name, in the order in which they are to be written."""
+    def released(self) -> list[Row]:
+        """The places of the held rows that go."""
         sheets = self._sheets.items()
-        yield (
-            "release_held",
-            [(*place(lane), at) for lane, sheet in sheets for at, one in sheet.held.items() if one is None],
-        )
+        return [(*place(lane), at) for lane, sheet in sheets for at, one in sheet.held.items() if one is None]
+
+    def writes(self) -> Iterator[tuple[str, list[Row]]]:
+        """The rows of each statement that takes arrays, by its name, in the order in which they are to be written."""
+        sheets = self._sheets.items()
         yield "put_held", [held_row(lane, one) for lane, sheet in sheets for one in sheet.held.values() if one]
         yield "add_attempts", [row for lane, sheet in sheets for row in attempt_rows(lane, sheet)]
         yield "move_lanes", [moved_row(sheet.row) for _, sheet in sheets]

@@ -1,0 +1,128 @@
+"""Every query of the lanes on PostgreSQL walks along its indexes by whole keys, also by a plan that was made while the
+tables were empty or small and is kept while they grow."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+
+from crossdock.engines.postgres.pool import QUERIES, SESSION
+from crossdock.testing.samples import NORTH, SOUTH
+from postgres import House
+
+LANE_KEY = ("lanes_pkey", "store_id", "connection_id", "route")
+HELD_KEY = ("held_pkey", "store_id", "connection_id", "route", "position")
+ENTRY_KEY = ("entries_pkey", "store_id", "position")
+JOURNAL_KEY = ("journals_pkey", "store_id")
+WALKS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "open_lanes": (("lanes_",),),
+    "open_lanes_of": (("lanes_pkey", "store_id"),),
+    "lane": (LANE_KEY,),
+    "stirring": (("lanes_by_slot", "slot"), JOURNAL_KEY),
+    "lanes_asked": (LANE_KEY, JOURNAL_KEY),
+    "unresolved": (("held_unresolved", "store_id", "connection_id", "route"),),
+    "windows": (ENTRY_KEY,),
+    "entries_asked": (ENTRY_KEY,),
+    "hold_slots": (("slots_pkey", "slot"),),
+    "lock_lanes": (LANE_KEY,),
+    "journals_of": (JOURNAL_KEY,),
+    "held_named": (HELD_KEY,),
+    "release_held": (HELD_KEY,),
+    "put_held": (),
+    "add_attempts": (),
+    "move_lanes": (LANE_KEY,),
+    "ledger_lanes": (("lanes_",), JOURNAL_KEY),
+    "ledger_lanes_of": (("lanes_pkey", "store_id"), JOURNAL_KEY),
+    "see_stores": (),
+    "held_counts": (("held_pkey", "store_id"),),
+    "held_after": (HELD_KEY, ENTRY_KEY),
+    "unresolved_after": (("held_unresolved", "store_id", "connection_id", "route", "position"), ENTRY_KEY),
+    "attempts": (("attempts_pkey", "store_id", "connection_id", "route"),),
+    "attempts_at": (("attempts_by_position", "store_id", "connection_id", "route", "position"),),
+}
+"""The indexes that each query walks, with the columns that it walks by. `lanes_` is either of that table's: the query
+asks for every lane."""
+OTHERWISE = {"Seq Scan", "Bitmap Heap Scan", "Tid Scan", "Hash Join", "Merge Join"}
+
+
+def test_every_query_of_the_lanes_says_what_it_walks() -> None:
+    folder = files("crossdock.engines.postgres").joinpath("queries", "lanes.sql")
+    assert re.findall(r"^-- name: (\w+)$", folder.read_text(encoding="utf-8"), re.MULTILINE) == list(WALKS)
+
+
+@pytest.mark.parametrize("rows", [0, 20, 2_000])
+async def test_every_query_walks_its_index_however_small_the_tables_were(postgres_house: House, rows: int) -> None:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        fill(admin, rows)
+    connection = await asyncpg.connect(postgres_house.app, server_settings=dict(SESSION))
+    try:
+        for name, walks in WALKS.items():
+            async with connection.transaction():
+                await connection.execute("SELECT set_config('crossdock.stores', '{north,south}', true)")
+                found, others = await walk(connection, QUERIES[name])
+            assert others == set(), name
+            assert len(found) == len(walks), name
+            for (walked_by, condition), (index, *keys) in zip(found, walks, strict=True):
+                assert walked_by.startswith(index), name
+                assert [key for key in keys if key not in condition] == [], name
+    finally:
+        await connection.close()
+
+
+async def walk(connection: asyncpg.Connection, query: str) -> tuple[list[tuple[str, str]], set[str]]:
+    """The indexes of the generic plan with their conditions, and the kinds of its other nodes that read or join
+    otherwise."""
+    arguments = len(set(re.findall(r"\$\d+", query)))
+    await connection.execute(f"PREPARE walk AS {query}")
+    values = f"({', '.join(['NULL'] * arguments)})" if arguments else ""
+    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE walk{values}"))[0]["Plan"]
+    await connection.execute("DEALLOCATE walk")
+    found, others = [], set()
+    nodes = [plan]
+    while nodes:
+        node = nodes.pop(0)
+        nodes = node.get("Plans", []) + nodes
+        if "Index Name" in node:
+            found.append((node["Index Name"], node.get("Index Cond", "")))
+        elif node["Node Type"] in OTHERWISE:
+            others.add(node["Node Type"])
+    return found, others
+
+
+def fill(admin: psycopg.Connection[tuple[Any, ...]], rows: int) -> None:
+    """So many entries of two stores, each held in one lane and tried once; the planner knows the tables as they are."""
+    if not rows:
+        return
+    values = {"rows": rows}
+    admin.execute("SET search_path = crossdock")
+    for store in (NORTH, SOUTH):
+        values |= {"store": store}
+        admin.execute("INSERT INTO journals (store_id, head) VALUES (%(store)s, %(rows)s)", values)
+        admin.execute(
+            "INSERT INTO entries SELECT %(store)s, at, 'core', at, '', at, 't', 1, 's', 1, 1, 'c', '', NULL, NULL,"
+            " NULL, NULL, 0 FROM generate_series(1, %(rows)s) AS at",
+            values,
+        )
+        admin.execute(
+            "INSERT INTO lanes (store_id, connection_id, route, slot, start, cursor, open)"
+            " SELECT %(store)s, 'con', CASE at WHEN 1 THEN 'out' ELSE at::text END, 7, 0, 0, true"
+            " FROM generate_series(1, %(rows)s) AS at",
+            values,
+        )
+        admin.execute(
+            "INSERT INTO held SELECT %(store)s, 'con', 'out', at, (ARRAY['parked', 'retrying'])[1 + at %% 2], 0, 1, '',"
+            " 'r', 0, false FROM generate_series(1, %(rows)s) AS at",
+            values,
+        )
+        admin.execute(
+            "INSERT INTO attempts SELECT %(store)s, 'con', 'out', at, at, 'e', 1, 1, 'busy', 'x', 1, NULL, NULL,"
+            " 'retry', 'c', NULL FROM generate_series(1, %(rows)s) AS at",
+            values,
+        )
+    admin.execute("ANALYZE")
