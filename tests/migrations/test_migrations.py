@@ -1,0 +1,271 @@
+"""A schema is the sum of its migrations; each is applied once, whole, and never in anybody's way for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import apsw
+import asyncpg
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossdock.engines import migrations
+from crossdock.engines.migrations import Migration, Phase, Step, altered, known, to_do, unfit
+from crossdock.engines.postgres import migrate as postgres
+from crossdock.engines.postgres.engine import PostgresEngine
+from crossdock.engines.sqlite import database, statements
+from crossdock.engines.sqlite.engine import SqliteEngine
+from crossdock.model.errors import Invalid, Unavailable
+from crossdock.model.ids import START
+from crossdock.stores.port import Engine
+from crossdock.testing.journal_suite import DurableSuite, JournalSuite
+from crossdock.testing.lanes_suite import LanesSuite
+from crossdock.testing.registry_suite import RegistrySuite
+from crossdock.testing.samples import NORTH, NOW, drafts, raised
+from postgres import House
+
+PREVIOUS = Path(__file__).parent / "previous"
+"""The statements of the release before, as they were shipped."""
+
+CATALOGUE = {
+    "columns": "SELECT table_name, column_name, data_type, collation_name, is_nullable, column_default,"
+    " generation_expression FROM information_schema.columns WHERE table_schema = 'crossdock'",
+    "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(c.oid) FROM pg_constraint AS c"
+    " JOIN pg_namespace AS n ON n.oid = c.connamespace WHERE n.nspname = 'crossdock'",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'crossdock'",
+    "policies": "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies"
+    " WHERE schemaname = 'crossdock'",
+    "tables": "SELECT relname, relrowsecurity, relforcerowsecurity, reloptions FROM pg_class AS c"
+    " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'crossdock'",
+    "storage": "SELECT c.relname, a.attname, a.attstorage FROM pg_attribute AS a JOIN pg_class AS c"
+    " ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = 'crossdock' AND a.attnum > 0",
+    "routines": "SELECT proname, prosrc FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace"
+    " WHERE n.nspname = 'crossdock'",
+}
+
+
+def catalogue(url: str) -> dict[str, list[Any]]:
+    """Everything that makes the schema what it is, but for the table of the migrations themselves."""
+    with psycopg.connect(url) as connection:
+        found = {name: sorted(map(str, connection.execute(query).fetchall())) for name, query in CATALOGUE.items()}
+    return {name: [row for row in rows if "migrations" not in row] for name, rows in found.items()}
+
+
+def test_postgresql_schema_is_the_sum_of_its_migrations(postgres: str, postgres_house: House) -> None:
+    text = Path(postgres_module_file("schema.sql")).read_text(encoding="utf-8")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA crossdock")
+        connection.execute("SET search_path = crossdock")
+        connection.execute(text)
+    assert catalogue(postgres) == catalogue(postgres_house.admin)
+
+
+def postgres_module_file(name: str) -> str:
+    return str(Path(str(postgres.__file__)).with_name(name))
+
+
+async def run(house: House, phases: set[Phase] = {Phase.PRE}) -> list[str]:  # noqa: B006  # it is only read
+    said: list[str] = []
+    await postgres.migrate(house.owner, postgres.login_of(house.app), phases, said.append)
+    return said
+
+
+def with_more(monkeypatch: pytest.MonkeyPatch, *more: Migration) -> None:
+    """As if a later release's files were there."""
+    every = (*known(postgres.PACKAGE), *more)
+    monkeypatch.setattr(postgres, "known", lambda _: every)
+
+
+def step(number: int, phase: Phase, text: str) -> Migration:
+    return Migration(Step(number, phase), text)
+
+
+NEXT = step(9001, Phase.PRE, "ALTER TABLE entries ADD COLUMN flavour text; CREATE TABLE later (id integer PRIMARY KEY)")
+LAST = step(9001, Phase.POST, "ALTER TABLE entries DROP COLUMN hops")
+
+
+async def test_migrating_twice_changes_nothing(postgres_house: House) -> None:
+    before = catalogue(postgres_house.admin)
+    assert [line for line in await run(postgres_house) if line.startswith("applied")] == []
+    assert catalogue(postgres_house.admin) == before
+
+
+async def test_two_runners_at_once_apply_each_migration_once(
+    postgres_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_more(monkeypatch, NEXT)
+    said = await asyncio.gather(*(run(postgres_house) for _ in range(4)))
+    assert sum(line == "applied 9001_pre" for lines in said for line in lines) == 1
+
+
+async def test_two_runners_meet_on_an_empty_database(postgres_house: House) -> None:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute("DROP SCHEMA crossdock CASCADE")
+    said = await asyncio.gather(*(run(postgres_house) for _ in range(3)))
+    assert sum(line == "applied 0001_pre" for lines in said for line in lines) == 1
+
+
+async def test_a_post_migration_waits_until_it_is_asked_for(
+    postgres_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_more(monkeypatch, NEXT, LAST)
+    assert "applied 9001_post" not in await run(postgres_house)
+    assert "applied 9001_post" in await run(postgres_house, set(Phase))
+
+
+async def test_this_release_runs_on_a_schema_that_the_next_one_has_added_to(
+    postgres_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        with_more(later, NEXT)
+        await run(postgres_house)
+    engine = PostgresEngine(postgres_house.app, lambda: NOW)
+    await engine.start()
+    await engine.journal.append(drafts(3))
+    assert len(await engine.journal.read(NORTH, START, 9)) == 3
+    await engine.close()
+
+
+async def test_this_release_does_not_serve_where_a_later_one_took_away(
+    postgres_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        with_more(later, NEXT, LAST)
+        await run(postgres_house, set(Phase))
+    error = await raised(Unavailable, PostgresEngine(postgres_house.app, lambda: NOW).start())
+    assert (error.code, "9001_post" in error.message) == ("CD5030", True)
+
+
+async def test_a_lock_that_is_not_to_be_had_leaves_nothing_half_done(
+    postgres_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_more(
+        monkeypatch, step(9001, Phase.PRE, "CREATE TABLE half (id integer); ALTER TABLE entries ADD COLUMN x text")
+    )
+    monkeypatch.setattr(postgres, "LOCK_MS_MAX", 50)
+    monkeypatch.setattr(postgres, "LOCK_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(postgres, "LOCK_TRIES_MAX", 2)
+    with psycopg.connect(postgres_house.admin) as holder:
+        holder.execute("SELECT 1 FROM crossdock.entries")
+        error = await raised(Unavailable, run(postgres_house))
+        assert error.code == "CD5031"
+        holder.rollback()
+        assert holder.execute("SELECT to_regclass('crossdock.half')").fetchone() == (None,)
+        holder.rollback()
+        assert "applied 9001_pre" in await run(postgres_house)
+
+
+async def test_a_migration_that_fails_is_undone_whole(postgres_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_more(monkeypatch, step(9001, Phase.PRE, "CREATE TABLE half (id integer); SELECT 1 / 0"))
+    before = catalogue(postgres_house.admin)
+    await raised(asyncpg.DivisionByZeroError, run(postgres_house))
+    assert catalogue(postgres_house.admin) == before
+
+
+async def test_the_owner_is_not_let_serve(postgres_house: House) -> None:
+    login = postgres.login_of(postgres_house.owner)
+    error = await raised(Invalid, postgres.migrate(postgres_house.owner, login, {Phase.PRE}, lambda _: None))
+    assert error.code == "CD5034"
+
+
+async def test_a_role_that_is_not_there_is_asked_for_in_sql(postgres_house: House) -> None:
+    login = postgres.Login("nobody-yet", "secret-word")
+    error = await raised(Invalid, postgres.migrate(postgres_house.owner, login, {Phase.PRE}, lambda _: None))
+    assert (error.code, 'CREATE ROLE "nobody-yet" LOGIN NOSUPERUSER' in error.remedy) == ("CD5032", True)
+    assert "secret-word" not in str(error) + error.remedy
+
+
+def test_a_file_may_ask_for_more_time() -> None:
+    assert step(1, Phase.PRE, "-- statement_timeout: 10min\nSELECT 1").statement_ms(60_000) == 600_000
+    assert step(1, Phase.PRE, "SELECT 1").statement_ms(60_000) == 60_000
+
+
+STEPS = st.builds(Step, st.integers(1, 6), st.sampled_from(Phase))
+
+
+@given(st.frozensets(STEPS), st.frozensets(STEPS))
+def test_a_release_serves_with_all_that_it_adds_and_nothing_taken_away(
+    ours: frozenset[Step], there: frozenset[Step]
+) -> None:
+    listed = [Migration(one, str(one)) for one in sorted(ours)]
+    lacks = any(one.phase is Phase.PRE and one not in there for one in ours)
+    robbed = any(one.phase is Phase.POST and one not in ours for one in there)
+    assert bool(unfit(listed, there)) == (lacks or robbed)
+    assert {one.step for one in to_do(listed, there, set(Phase))} == ours - there
+
+
+def test_an_applied_file_that_changed_is_reported() -> None:
+    one = step(1, Phase.PRE, "SELECT 1")
+    assert altered([one], [(one.step, one.checksum)]) == []
+    assert altered([one], [(one.step, "another")]) == [one.step]
+
+
+@pytest.mark.parametrize("package", [postgres.PACKAGE, database.PACKAGE])
+def test_numbers_have_no_gap(package: str) -> None:
+    numbers = sorted({one.step.number for one in migrations.known(package)})
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_file_of_the_first_release_is_taken_up() -> None:
+    connection = apsw.Connection(":memory:")
+    first, *later = known(database.PACKAGE)
+    connection.execute(first.text)
+    connection.execute(f"PRAGMA user_version = 1; PRAGMA application_id = {database.APPLICATION_ID}")
+    assert database.migrate(connection) == [one.step for one in later if one.step.phase is Phase.PRE]
+    assert [one for one, _, _ in database.applied(connection)] == [one.step for one in known(database.PACKAGE)]
+    assert database.number(connection, "user_version") == 1
+    assert database.migrate(connection) == []
+
+
+def test_a_file_that_a_later_release_took_from_is_refused() -> None:
+    connection = apsw.Connection(":memory:")
+    database.migrate(connection)
+    connection.execute("INSERT INTO migrations (number, phase, checksum) VALUES (9001, 'post', '')")
+    with pytest.raises(Unavailable, match="9001_post"):
+        database.migrate(connection)
+
+
+def named(text: str) -> Mapping[str, str]:
+    parts = text.split("-- name: ")[1:]
+    return {name: body.strip() for name, _, body in (part.partition("\n") for part in parts)}
+
+
+class TestThePreviousReleaseOnSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):
+    """The statements of the release before, wherever it had one of that name, on a file that has every `pre` migration
+    of this one. It shows that what this release added is in nobody's way; the code around the statements is this one's."""
+
+    @pytest.fixture(autouse=True)
+    def _previous(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = named((PREVIOUS / "sqlite_queries.sql").read_text(encoding="utf-8"))
+        now = statements._queries()
+        assert any(now.get(name) != body for name, body in before.items())
+        monkeypatch.setattr(statements, "_queries", lambda: {**now, **before})
+        statements._widened.cache_clear()
+
+    @pytest.fixture
+    async def engine(self, tmp_path: Path) -> AsyncIterator[Engine]:
+        engine = SqliteEngine(tmp_path / "journal.db", lambda: NOW)
+        await engine.start()
+        yield engine
+        await engine.close()
+        statements._widened.cache_clear()
+
+    @pytest.fixture
+    async def reopen(self, engine: Engine, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Engine]]]:
+        opened: list[Engine] = []
+
+        async def again() -> Engine:
+            await engine.close()
+            opened.append(SqliteEngine(tmp_path / "journal.db", lambda: NOW))
+            await opened[-1].start()
+            return opened[-1]
+
+        yield again
+        for one in opened:
+            await one.close()
