@@ -14,6 +14,7 @@ from crossdock.delivery.rounds import Deliverer
 from crossdock.engines.memory.engine import MemoryEngine
 from crossdock.engines.memory.slots import MemorySlots
 from crossdock.journal.port import Journal, Lanes, Moved
+from crossdock.journal.slots import slot_of
 from crossdock.model.attempt import Answer
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import ConnectionId, Instant, LaneId, RouteName, StoreId
@@ -70,6 +71,9 @@ class House:
             for store in self.world.stores:
                 await self.world.publish({"sku": f"k{number}"}, store)
 
+    def con(self, store: str) -> ConnectionId:
+        return self.world.lane(store).connection
+
     def sent(self, which: int) -> set[str]:
         return set(self.fars[which].took)
 
@@ -112,6 +116,7 @@ async def test_what_is_retried_later_goes_on_with_the_new_owner() -> None:
     assert set() < mine < set(STORES)
     assert all(parcel.attempt > 1 for parcels in house.fars[1].took.values() for parcel in parcels)
     assert {store for store, _ in down.calls[before:]} == set(STORES) - mine
+    assert (house.one.kept()["lanes"], house.two.kept()["lanes"]) == (len(STORES) - len(mine), 0)
 
 
 async def test_one_drains_and_the_other_goes_on_in_order() -> None:
@@ -168,6 +173,24 @@ async def test_a_slot_is_handed_over_only_when_its_turn_has_settled() -> None:
     await house.two.work_off()
     assert house.sent(1)
     assert all(len(parcels) == 1 for parcels in stuck.took.values())
+
+
+async def test_a_turn_whose_slot_is_being_given_back_sends_nothing_new() -> None:
+    stuck = Stuck()
+    house = await House(stuck).begin()
+    for number in range(3):
+        for store in STORES:
+            await house.world.publish({"sku": "same", "stock": number}, store)
+    turns = asyncio.ensure_future(house.one.work_off())
+    await until(lambda: len(stuck.asked) == len(STORES))
+    await house.one._beat()
+    given = {store for store in STORES if not house.one._ownership.has(slot_of(StoreId(store), house.con(store)))}
+    assert set() < given < set(STORES)
+    stuck.go.set()
+    await turns
+    assert {store: len(parcels) for store, parcels in stuck.took.items()} == {
+        store: 1 if store in given else 3 for store in STORES
+    }
 
 
 async def test_one_that_was_frozen_past_its_lease_settles_nothing_and_sends_nothing_more() -> None:
@@ -327,6 +350,35 @@ async def test_a_store_that_moves_rests_and_goes_on_when_its_gate_opens() -> Non
     await world.engine.journal.gate(StoreId("one"), Gate.OPEN)
     await world.deliver()
     assert far.took_ids("one") == ["evt-1"]
+
+
+async def test_a_gate_that_was_open_again_before_the_next_poll_is_not_overlooked() -> None:
+    far = FarEnd()
+    world = await World(far).furnish()
+    deliverer = world.new_deliverer()
+    await deliverer.work_off()
+    await world.publish({"sku": "a"})
+    await world.engine.journal.gate(StoreId("one"), Gate.CLOSING)
+    await deliverer.work_off()
+    await world.engine.journal.gate(StoreId("one"), Gate.OPEN)
+    await deliverer.work_off()
+    assert far.took_ids() == ["evt-1"]
+
+
+async def test_where_the_engine_cannot_say_what_moved_every_lane_that_stirs_is_looked_at() -> None:
+    far = FarEnd()
+    world = await World(far).furnish()
+    deliverer = world.new_deliverer()
+    await deliverer.work_off()
+    await world.publish({"sku": "a"})
+    mark = (await world.engine.journal.moved(None)).mark
+
+    async def another_server(since: int | None) -> Moved:
+        return Moved({}, mark, whole=False)
+
+    world.engine.journal.moved = another_server  # type: ignore[method-assign]
+    await deliverer.work_off()
+    assert far.took_ids() == ["evt-1"]
 
 
 async def test_a_lane_opened_by_another_process_is_known_once_it_is_told() -> None:
