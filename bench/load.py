@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -96,6 +96,10 @@ async def run(port: int, requests: Iterator[bytes], *, connections: int, seconds
     await asyncio.gather(*futures)
     tally.seconds = time.perf_counter() - start
     return tally
+
+
+async def together(loads: Iterable[Awaitable[Tally]]) -> list[Tally]:
+    return list(await asyncio.gather(*loads))
 
 
 async def listening(port: int) -> None:

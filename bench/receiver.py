@@ -15,6 +15,8 @@ from typing import cast
 
 import uvloop
 
+ORDER = re.compile(rb'"order_id":"([^"]+)"')
+AMOUNT = re.compile(rb'"amount":([0-9.]+)')
 TIME = re.compile(rb'"time":"([^"]+)"')
 ANSWER = b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"
 
@@ -27,6 +29,8 @@ class Receiver(asyncio.Protocol):
     last = 0.0
     bodies: dict[bytes, bytes] = {}
     differing = 0
+    inversions = 0
+    amounts: dict[bytes, float] = {}
     ack_losses = 0
     ack_loss = 0.0
     dice = random.Random(7)
@@ -64,6 +68,11 @@ class Receiver(asyncio.Protocol):
             kind.ids[name] = kind.ids.get(name, 0) + 1
             digest = hashlib.sha256(body).digest()
             kind.differing += kind.bodies.setdefault(name, digest) != digest
+        if (order := ORDER.search(body)) and (amount := AMOUNT.search(body)) and kind.ids.get(name, 0) <= 1:
+            # The amounts of one order rise: a first receipt after a higher one came out of order.
+            number, last = float(amount[1]), kind.amounts.get(order[1], 0.0)
+            kind.inversions += number < last
+            kind.amounts[order[1]] = max(number, last)
         if found := TIME.search(body):
             kind.delays_ms.append((now - datetime.fromisoformat(found[1].decode()).timestamp()) * 1000)
         if kind.ack_loss and kind.dice.random() < kind.ack_loss:
@@ -81,11 +90,13 @@ class Receiver(asyncio.Protocol):
                 "seconds": kind.last - kind.first,
                 "delays_ms": kind.delays_ms,
                 "differing": kind.differing,
+                "inversions": kind.inversions,
                 "ack_losses": kind.ack_losses,
             }
         ).encode()
         if reset:
             kind.count, kind.ids, kind.delays_ms, kind.first, kind.last = 0, {}, [], 0.0, 0.0
+            kind.inversions, kind.amounts = 0, {}
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
 

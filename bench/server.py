@@ -84,6 +84,10 @@ class Server:
             connection.execute("CREATE ROLE crossdock_app LOGIN NOSUPERUSER NOBYPASSRLS")
             connection.execute("CREATE DATABASE crossdock OWNER crossdock_owner")
 
+    def pid(self) -> int:
+        """The postmaster's."""
+        return int((self.home / "data" / "postmaster.pid").read_text().splitlines()[0])
+
     def start(self) -> None:
         """Starts the server (again), and returns when it takes writes."""
         if self.run("pg_ctl", "-D", str(self.home / "data"), "-l", str(self.home / "log"), "-w", "-t", "120", "start"):

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -119,6 +119,11 @@ class Stage:
     @property
     def data(self) -> Path:
         return self.directory / "data"
+
+    def add_ports(self, names: Iterable[str]) -> None:
+        """Ports for parts that come later."""
+        missing = [name for name in names if name not in self.ports]
+        self.ports.update(zip(missing, free_ports(len(missing)), strict=True))
 
     def serve(self, *names: str) -> None:
         """Starts these parts, or all; again after they were ended."""

@@ -238,7 +238,7 @@ def named(text: str) -> Mapping[str, str]:
 
 class TestThePreviousReleaseOnSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):
     """The statements of the release before, wherever it had one of that name, on a file that has every `pre` migration
-    of this one. It shows that what this release added is in nobody's way; the code around the statements is this one's."""
+    of this one: what was added is in nobody's way. The code around the statements is this release's."""
 
     @pytest.fixture(autouse=True)
     def _previous(self, monkeypatch: pytest.MonkeyPatch) -> None:

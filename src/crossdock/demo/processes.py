@@ -82,6 +82,9 @@ class Processes:
         log = self._directory / f"{name}.log"
         raise DemoFailed(f"{name} did not start. Its last words: {log.read_text(errors='replace')[-800:]}")
 
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
     def kill(self, name: str) -> None:
         """kill -9, as a crash would."""
         process = self._running.pop(name)
