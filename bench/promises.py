@@ -1,7 +1,7 @@
 """`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red.
 
-Options: `--engine sqlite,postgres --rows 1,2,3,4,6 --kills N --events N --ids N --asks N` (the defaults are the published
-counts; a kill is made once per victim)."""
+Options: `--engine sqlite,postgres --rows 1,2,3,4,6 --kills N --events N --ids N --asks N` (the defaults are the
+published counts; so many kills are made of each victim)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ both        events in and out at once, one process each.
 slots       four processes share 3,000 lanes; one is killed, and its lanes go on.
 idle        what a process and the server spend on 1,000 and on 100,000 lanes without work.
 
-The load generator, the receiver, PostgreSQL and Crossdock share the machine. Cost is the CPU time of Crossdock's processes
-and of PostgreSQL's per event: it is told beside the rates because the machine's own noise is not in it.
+The load generator, the receiver, PostgreSQL and Crossdock share the machine. Cost is the CPU time of Crossdock's
+processes and of PostgreSQL's per event: it is told beside the rates because the machine's own noise is not in it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.fill import Filled, Wiring, age, stores
 from bench.requests import signed_order
 from bench.stage import SECRET, OnServer, Stage, order, placed, say, stage
 from crossdock.demo.processes import get
-from crossdock.model.limits import LEASE_MS
+from crossdock.model.limits import LEASE_MS, SLOTS
 
 CONNECTIONS = 64
 SECONDS = 8.0
@@ -134,8 +134,8 @@ def named(role: str, count: int) -> dict[str, str]:
 
 
 def one_round(count: int, total_stores: int, entries: int = 0) -> tuple[Figure, Figure]:
-    """Accepting, then delivering, with so many processes each, beside so many stores and old entries. The work is the same
-    each time: that of ACTIVE stores."""
+    """Accepting, then delivering, with so many processes each, beside so many stores and old entries. The work is the
+    same each time: that of ACTIVE stores."""
     ingest, deliver = named("ingest", count), named("deliver", count)
     with house({**ingest, **API}) as one:
         every = stores(server(one).server, wiring(one), total_stores)
@@ -218,7 +218,7 @@ def both() -> None:
 
 def idle() -> None:
     say("Idle lanes (one deliver process, 20 s after its start)")
-    base: tuple[float, float, float] | None = None
+    base: tuple[float, ...] | None = None
     for lanes in (1_000, 100_000):
         with house({"ingest": "ingest", **API}) as one:
             stores(server(one).server, wiring(one), -(-lanes // LANES_PER_STORE))
@@ -233,10 +233,8 @@ def idle() -> None:
             pid, postmaster = one.processes.pid("deliver"), server(one).server.pid()
             before, server_before = cost.of_tree(pid), cost.of_tree(postmaster)
             time.sleep(12)
-            spent = (
-                cost.of_tree(pid).since(before) / 12 * 1000,
-                cost.of_tree(postmaster).since(server_before) / 12 * 1000,
-            )
+            pairs = ((pid, before), (postmaster, server_before))
+            spent = [cost.of_tree(one_of).since(was) / 12 * 1000 for one_of, was in pairs]
             memory = cost.of_tree(pid).memory
         base = base or (memory, *spent)
         say(
@@ -281,15 +279,18 @@ def slots() -> None:
 def shared(one: Stage, members: int) -> bool:
     """Whether every slot has an owner, and each member its share."""
     rows = one.place.rows(OWNERS)
-    return len(rows) == members and all(
-        owner and 1024 // members <= count <= -(-1024 // members) for owner, count in rows
-    )
+    least, most = SLOTS // members, -(-SLOTS // members)
+    return len(rows) == members and all(owner and least <= count <= most for owner, count in rows)
 
 
 def fill_lanes_keyed(one: Stage, some: Sequence[Filled], numbers: Iterator[int], events: int) -> None:
-    """Sales in rounds over the stores; the number in each order id rises within its store."""
+    """Sales in rounds over the stores, each store's all of one order, with amounts that rise."""
+    core = one.core
     for turn in range(events):
-        one.core.publish(some[turn % len(some)].store, [placed(next(numbers))])
+        store, number = some[turn % len(some)].store, next(numbers)
+        sale = placed(number)
+        data = {**sale["data"], "order_id": f"p-{store}", "total": {"amount": number + 1, "currency": "EUR"}}
+        core.publish(store, [{**sale, "data": data}])
 
 
 def arrived(one: Stage, events: int, since: float = 0.0) -> float:

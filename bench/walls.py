@@ -1,4 +1,4 @@
-"""Promise 6: one store's token, and every operation of the API's own document, tried against another store by the thousand.
+"""Promise 6: one store's token, and every operation of the API's own document, tried against another store.
 
 The other store's data carries a canary in every text. No answer may hold it, and none may succeed."""
 
@@ -81,7 +81,9 @@ def asked(one: Stage, document: Any, token: str, ids: dict[str, str], count: int
         if dice.random() < 0.3:
             trick = dice.choice(TRICKS)
             values[name] = trick.replace("{}", values[name])
-        filled = re.sub(r"{(\w+)}", lambda found: values[found.group(1)], path)
+        filled = path
+        for key, value in values.items():
+            filled = filled.replace("{" + key + "}", value)
         body = b"" if method in {"GET", "DELETE"} else json.dumps({"config": {}, "value": SECRET, "number": 1}).encode()
         head = f"{method} {filled} HTTP/1.1\r\nhost: 127.0.0.1:{one.port}\r\nauthorization: Bearer {token}\r\n"
         head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
