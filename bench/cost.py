@@ -12,7 +12,7 @@ PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`cpu` in seconds, of the process and of the children that it has waited for; `memory` in MiB, with shared pages."""
+    """`cpu` in seconds, of the process and of children that it has waited for; `memory` in MiB, with shared pages."""
 
     cpu: float = 0.0
     memory: float = 0.0

@@ -131,10 +131,10 @@ class Seen:
         return not self.open and not self.undelivered and self.looks > 0 and not self.idle
 
 
-def run(engine: str, victim: str, kills: int, saboteur: str = "") -> Seen:
+def run(engine: str, victim: str, kills: int, saboteur: str = "", refuse: float = 0.0) -> Seen:
     parts, kill = VICTIMS[victim]
     seen, acked, dice = Seen(), Acknowledged(), random.Random(1)
-    with stage(engine, parts=parts, saboteur=saboteur) as one:
+    with stage(engine, parts=parts, saboteur=saboteur, refuse=refuse) as one:
         till = connect(one, "orders.generic", {}, {"signing_secret": SECRET})
         hook(one)
         thread = load(one, till, acked)
@@ -220,9 +220,10 @@ def row_1(engine: str, kills: int, saboteur: str) -> Result:
 
 
 def row_2(engine: str, kills: int, saboteur: str) -> Result:
-    """Nothing vanishes: every ledger closes at every look, and what was sold was received."""
+    """Nothing vanishes: every ledger closes at every look, and what was sold was received, although the receiver turns
+    three tries in ten away."""
     victim = "deliver" if engine == "postgres" else "process"
-    seen = run(engine, victim, kills, saboteur)
+    seen = run(engine, victim, kills, saboteur, refuse=0.3)
     text = (
         f"{victim} x {kills}: {seen.looks} looks at {seen.ledgers} ledgers, {seen.open} did not close,"
         f" {seen.undelivered} sales that never arrived"

@@ -20,6 +20,8 @@ AMOUNT = re.compile(rb'"amount":([0-9.]+)')
 TIME = re.compile(rb'"time":"([^"]+)"')
 ANSWER = b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"
 
+REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+
 
 class Receiver(asyncio.Protocol):
     count = 0
@@ -33,6 +35,7 @@ class Receiver(asyncio.Protocol):
     amounts: dict[bytes, float] = {}
     ack_losses = 0
     ack_loss = 0.0
+    refuse = 0.0
     dice = random.Random(7)
 
     def __init__(self) -> None:
@@ -59,6 +62,9 @@ class Receiver(asyncio.Protocol):
             self._transport.write(self._told(reset=head.startswith(b"get /reset")))
             return
         now = time.time()
+        if kind.refuse and kind.dice.random() < kind.refuse:
+            self._transport.write(REFUSAL)
+            return
         kind.first = kind.first or now
         kind.last = now
         kind.count += 1
@@ -108,5 +114,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    Receiver.ack_loss = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    Receiver.ack_loss, Receiver.refuse = (float(value) for value in (*sys.argv[2:4], "0", "0")[:2])
     uvloop.run(main(int(sys.argv[1])))

@@ -5,6 +5,7 @@ Each must turn its promise red. Nothing of this is part of the package.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sys
 import time
@@ -15,16 +16,23 @@ from typing import Any
 import apsw
 
 from crossdock.cli.main import main
+from crossdock.delivery import sending
 from crossdock.drivers import webhook
+from crossdock.engines.postgres.append import Call, append_group
+from crossdock.engines.postgres.journal import PostgresJournal
 from crossdock.engines.sqlite.writer import Outcome, Unit, Writer
 from crossdock.ingest import accept
 from crossdock.ingest.sealing import Packed, Packer
 from crossdock.journal.port import Journal
+from crossdock.model.attempt import Answer, Settle
 from crossdock.model.entry import Appended, Duplicate
+from crossdock.stores import authority
+
+OWED: set[asyncio.Task[None]] = set()
 
 
 def ack_before_commit() -> None:
-    """Answers an append first and commits a moment later."""
+    """Answers an append first and commits a moment later, on either engine."""
 
     def write(self: Any, units: Sequence[Unit]) -> list[Outcome]:
         appends, others = [one for one in units if one.work is None], [one for one in units if one.work is not None]
@@ -39,7 +47,35 @@ def ack_before_commit() -> None:
             raise SystemExit(str(error)) from error
         return [one for one in outcomes if not one.unit.drafts]
 
+    async def commit(self: Any, calls: Sequence[Call]) -> Any:
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def later() -> None:
+            async with self._pool.writes(draft.store for call in calls for draft in call.drafts) as unit:
+                answered.set_result(await append_group(unit, calls))
+                await asyncio.sleep(0.05)
+
+        OWED.add(asyncio.create_task(later()))
+        return await answered
+
     Writer._write = write  # type: ignore[method-assign]
+    PostgresJournal._commit = commit  # type: ignore[method-assign]
+
+
+def forget_on_second_try() -> None:
+    """Calls an event delivered at its second try, whatever the far end said."""
+    honest = sending.decide
+
+    def decide(answer: Answer, *, attempt: int, **rest: Any) -> Any:
+        return Settle() if attempt > 1 else honest(answer, attempt=attempt, **rest)
+
+    sending.decide = decide  # type: ignore[attr-defined]
+
+
+def one_store_for_all() -> None:
+    """A token of one store is good for all of them."""
+    authority.allow = lambda *_: True
+    authority.reaches = lambda *_: True
 
 
 def new_id_per_attempt() -> None:
@@ -66,7 +102,9 @@ def select_then_insert() -> None:
 
 SABOTEURS: dict[str, Callable[[], None]] = {
     "ack-before-commit": ack_before_commit,
+    "forget-on-second-try": forget_on_second_try,
     "new-id-per-attempt": new_id_per_attempt,
+    "one-store-for-all": one_store_for_all,
     "select-then-insert": select_then_insert,
 }
 

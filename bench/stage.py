@@ -166,10 +166,16 @@ APART = {"ingest": "ingest", "deliver": "deliver", "api": "api"}
 
 @contextmanager
 def stage(
-    engine: str = "sqlite", *, parts: Mapping[str, str] = ONE, saboteur: str = "", ack_loss: float = 0.0
+    engine: str = "sqlite",
+    *,
+    parts: Mapping[str, str] = ONE,
+    saboteur: str = "",
+    ack_loss: float = 0.0,
+    refuse: float = 0.0,
 ) -> Iterator[Stage]:
     """A served installation with one store and a receiver; everything ends with the block. `saboteur` names a planted
-    fault; `ack_loss` is how often the receiver takes an event and then breaks the connection."""
+    fault; `ack_loss` is how often the receiver takes an event and then breaks the connection, `refuse`
+    how often it answers 503 and takes nothing."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-bench-")))
         (directory / "data").mkdir(mode=0o700)
@@ -180,7 +186,7 @@ def stage(
         tokens = {role: first_token_at(directory / "data", place, role) for role in ("platform_admin", "core")}
         receiver, *ports = free_ports(1 + len(parts))
         processes = stack.enter_context(Processes(directory))
-        processes.start("receiver", ["-m", "bench.receiver", str(receiver), str(ack_loss)], ready="ready")
+        processes.start("receiver", ["-m", "bench.receiver", str(receiver), str(ack_loss), str(refuse)], ready="ready")
         named = dict(zip(parts, ports, strict=True))
         made = Stage(directory, place, processes, receiver, parts, named, tokens, saboteur)
         made.serve()
