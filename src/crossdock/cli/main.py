@@ -20,7 +20,7 @@ error is a problem body (RFC 9457) on standard error.
 
 class Commands(LazyGroup):
     nouns = {
-        "serve": Noun("crossdock.cli.serve", "Serve on the embedded engine until Ctrl-C, which drains.", RUN),
+        "serve": Noun("crossdock.cli.serve", "Serve until Ctrl-C, which drains.", RUN),
         "demo": Noun("crossdock.cli.demo", "Show the whole of it with two stores and real sockets.", RUN),
         "store": Noun("crossdock.cli.store", "Create, list and show stores, and say how the core is reached.", USE),
         "connect": Noun("crossdock.cli.connect", "Connect an integration to a store, and run the connection.", USE),

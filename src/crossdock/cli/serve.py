@@ -1,4 +1,4 @@
-"""`crossdock serve`: one process, one port."""
+"""`crossdock serve`: one port, one process or several."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import typer
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Shown
 from crossdock.serve import serve
-from crossdock.settings import read_settings
+from crossdock.settings import ProcessRole, read_settings
+from crossdock.workers import supervise
 
-app = subcommands("Serve on the embedded engine until Ctrl-C, which drains.")
+app = subcommands("Serve until Ctrl-C, which drains.")
 
 
 @command(app, "serve", server=False, epilog="Example: crossdock serve --dir var --port 8400")
@@ -25,12 +26,25 @@ def serving(
     ] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="The address to listen on; else loopback.")] = None,
+    role: Annotated[
+        ProcessRole | None, typer.Option("--role", help="What this process does; else CROSSDOCK_ROLE, else all.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=64, help="How many processes; else CROSSDOCK_WORKERS, else 1."),
+    ] = None,
 ) -> Shown | None:
-    """Serve on the embedded engine until Ctrl-C, which drains: what is in flight ends, then the journal is closed.
+    """Serve until Ctrl-C, which drains: what is in flight ends, then the journal is closed.
 
-    Everything else is set by CROSSDOCK_ variables. With --json the log lines are JSON.
+    A SQLite file has one process, of the role all. On PostgreSQL (CROSSDOCK_DATABASE) there may be any number, on any
+    number of machines. Everything else is set by CROSSDOCK_ variables. With --json the log lines are JSON.
     """
-    given: dict[str, object] = {"data_dir": directory, "port": port, "host": host}
+    named = {"data_dir": directory, "port": port, "host": host, "role": role, "workers": workers}
+    given: dict[str, object] = {
+        name: str(value) if isinstance(value, Path | ProcessRole) else value
+        for name, value in named.items()
+        if value is not None
+    }
     if seat.as_json:
         given["log_format"] = "json"
 
@@ -39,5 +53,9 @@ def serving(
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    serve(read_settings(**{name: value for name, value in given.items() if value is not None}), say)
+    settings = read_settings(**given)
+    if settings.workers == 1:
+        serve(settings, say)
+    elif status := supervise(settings, given, say):
+        raise typer.Exit(status)
     return None

@@ -90,8 +90,8 @@ class Deliverer:
         await self._beat()
         await self._look()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then the turns under way end, those that take longer than DRAIN_SECONDS are cut short, what
+    async def run(self, stop: asyncio.Event, drain_seconds: int = DRAIN_SECONDS) -> None:
+        """Until `stop`; then the turns under way end, those that take longer than `drain_seconds` are cut short, what
         they have learned is settled, and the slots are given up."""
         self._stopping = False
         await self._beat()
@@ -101,7 +101,7 @@ class Deliverer:
                 await self._loop(stop, group)
             finally:
                 self._stopping = True
-                await self._drain()
+                await self._drain(drain_seconds)
                 for task in others:
                     task.cancel()
         await self._leave()
@@ -284,9 +284,9 @@ class Deliverer:
             self._stir.set()
         return bool(self._news)
 
-    async def _drain(self) -> None:
+    async def _drain(self, seconds: int) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_SECONDS)
+            await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
             task.cancel()
         if self._tasks:

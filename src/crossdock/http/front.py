@@ -1,4 +1,5 @@
-"""What a machine asks of the process: /healthz, /readyz, /metrics. Everything else goes to the API behind."""
+"""What a machine asks of the process: /healthz, /readyz, /metrics. Everything else goes to what stands behind, and what
+another role serves is refused."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from crossdock.http.problems import answer_of
 from crossdock.journal.port import Lanes
-from crossdock.model.errors import CrossdockError
+from crossdock.model.errors import CrossdockError, NotFound
 from crossdock.observe.health import Health
 from crossdock.observe.metrics import Metrics
 
@@ -47,7 +49,8 @@ class Front:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _alive(self) -> tuple[int, bytes, bytes]:
-        return 200, JSON, b'{"alive":true}'
+        alive = self._health.alive()
+        return 200 if alive else 503, JSON, b'{"alive":true}' if alive else b'{"alive":false}'
 
     async def _ready(self) -> tuple[int, bytes, bytes]:
         checks = await self._health.ready()
@@ -60,3 +63,26 @@ class Front:
             return 200, METRICS, await self._metrics.scrape(self._lanes)
         except CrossdockError as error:
             return 503, METRICS, f"# {error.code}\n".encode()
+
+
+class Elsewhere:
+    """ASGI. What does not proceed gets 404 (CD1040): it is for a process of another role."""
+
+    def __init__(self, role: str, proceeds: Callable[[Scope], bool], otherwise: Application | None = None) -> None:
+        self._proceeds = proceeds
+        self._otherwise = otherwise
+        self._answer = answer_of(
+            NotFound(
+                "CD1040",
+                f"This process has the role {role}, which does not serve this path.",
+                remedy="Send it to a process of the role that does: see docs/guides/scaling.md.",
+            )
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._otherwise is not None and self._proceeds(scope):
+            await self._otherwise(scope, receive, send)
+        elif scope["type"] == "http":
+            answer = self._answer
+            await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})

@@ -81,6 +81,14 @@ class _Turn:
     known: bool = False
 
 
+def arrives(scope: Scope) -> bool:
+    """Whether a request is for one of the two paths."""
+    if scope["type"] != "http":
+        return False
+    path: str = scope["path"]
+    return path.startswith("/in/") or (scope["method"] == "POST" and _EVENTS.fullmatch(path) is not None)
+
+
 class IngestApp:
     """ASGI. `otherwise` gets every request (and the lifespan) that is not for these two paths."""
 
@@ -90,15 +98,12 @@ class IngestApp:
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope.get("path", "")
-        if scope["type"] != "http":
+        if not arrives(scope):
             await self._otherwise(scope, receive, send)
-        elif path.startswith("/in/"):
+        elif scope["path"].startswith("/in/"):
             await self._answered(self._sender, scope, receive, send)
-        elif scope["method"] == "POST" and _EVENTS.fullmatch(path):
-            await self._answered(self._core, scope, receive, send)
         else:
-            await self._otherwise(scope, receive, send)
+            await self._answered(self._core, scope, receive, send)
 
     async def _answered(
         self, take: Callable[[_Turn], Awaitable[Accepted]], scope: Scope, receive: Receive, send: Send

@@ -39,19 +39,29 @@ async def examine(engine: Engine, own: Sequence[Finding] = (), store: StoreId | 
 
 
 class Health:
-    """`serving` is False before the start and while draining."""
+    """`serving` is False before the start and while draining. `delivery_fault` says what is wrong with delivery, ''
+    where nothing is; None for a process that does not deliver. `works` is False where what runs beside the listener
+    has ended."""
 
-    def __init__(self, engine: Engine, delivering: Callable[[], bool]) -> None:
+    def __init__(self, engine: Engine, delivery_fault: Callable[[], str] | None, works: Callable[[], bool]) -> None:
         self._engine = engine
-        self._delivering = delivering
+        self._delivery_fault = delivery_fault
+        self._works = works
         self.serving = False
 
+    def alive(self) -> bool:
+        """False where only a new start helps."""
+        return self._works() or not self.serving
+
     async def ready(self) -> tuple[Check, ...]:
-        return (
+        checks = [
             Check("serving", self.serving, "" if self.serving else "starting or draining"),
             await self._engine_answers(),
-            Check("delivering", self._delivering(), "" if self._delivering() else "the deliverer is not running"),
-        )
+        ]
+        if self._delivery_fault is not None:
+            why = self._delivery_fault()
+            checks.append(Check("delivering", not why, why))
+        return tuple(checks)
 
     async def _engine_answers(self) -> Check:
         # Not `findings`: they may read the whole file, and anybody may ask this.

@@ -13,9 +13,10 @@ Value: TypeAlias = str | int | float | bool | None
 Sink: TypeAlias = "Callable[[str, dict[str, Value]], None]"
 
 LINES: dict[str, frozenset[str]] = {
-    "process.started": frozenset({"environment", "engine", "address", "version"}),
+    "process.started": frozenset({"environment", "engine", "address", "version", "role", "worker"}),
     "process.draining": frozenset({"reason"}),
     "process.stopped": frozenset({"clean"}),
+    "worker.died": frozenset({"worker", "pid", "status", "again_in_ms"}),
     "ingest.accepted": frozenset(
         {
             "store",

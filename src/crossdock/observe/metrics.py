@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from crossdock.journal.port import Lanes
 from crossdock.observe.lines import LINES, Value
@@ -55,13 +57,26 @@ def _meters(registry: CollectorRegistry) -> Meters:
     )
 
 
+class _Labelled(Collector):
+    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._labels = labels
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [one._replace(labels={**self._labels, **one.labels}) for one in metric.samples]
+            yield metric
+
+
 ENDS = ("delivered", "superseded", "filtered", "expired", "parked")
 
 
 class Metrics:
-    """A sink for lines, and the text of a scrape."""
+    """A sink for lines, and the text of a scrape. `labels` stand on every sample: which of several processes has
+    answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Mapping[str, str] | None = None) -> None:
+        self._labels = dict(labels or {})
         disable_created_metrics()  # type: ignore[no-untyped-call]  # twice the series, for what nobody asks
         self._registry = CollectorRegistry()
         self._meters = _meters(self._registry)
@@ -86,7 +101,7 @@ class Metrics:
         self._meters.waiting.set(sum(one.waiting for one in ledgers))
         self._meters.parked.set(sum(one.parked for one in ledgers))
         self._meters.unbalanced.set(sum(not one.closes for one in ledgers))
-        return generate_latest(self._registry)
+        return generate_latest(self._registry if not self._labels else _Labelled(self._registry, self._labels))
 
     def _accepted(self, fields: dict[str, Value]) -> None:
         self._meters.accepted.labels(str(fields.get("outcome", "accepted"))).inc(_number(fields.get("events"), 1))

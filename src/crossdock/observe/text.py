@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
@@ -15,13 +15,14 @@ from crossdock.model.ids import Instant
 from crossdock.observe.lines import Value
 
 BUFFERED_LINES_MAX = 10_000  # about 3 MiB; beyond it whoever writes a line waits for the disk
+WRITE_BYTES_MAX = 4_096  # PIPE_BUF: up to there what several processes write to one pipe does not mingle (POSIX write)
 _SOUND = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII but space, quote, equals sign and backslash
 _encode = msgspec.json.Encoder().encode
 
 
 class LineWriter:
-    """A sink that gathers lines in memory. `flush` writes them in one call, from whichever thread: whoever owns the
-    loop calls it a few times a second, so that nothing on the hot path waits for a disk."""
+    """A sink that gathers lines in memory. `flush` writes them, whole lines at a time, from whichever thread: whoever
+    owns the loop calls it a few times a second, so that nothing on the hot path waits for a disk."""
 
     def __init__(self, form: str, clock: Callable[[], Instant], out: TextIO | None = None) -> None:
         self._render = json_line if form == "json" else text_line
@@ -38,10 +39,24 @@ class LineWriter:
         lines, self._lines = self._lines, []
         if not lines:
             return
-        text = "".join(lines)
         out = self._out or sys.stderr
-        out.write(text)
-        out.flush()
+        for text in _whole(lines):
+            out.write(text)
+            out.flush()
+
+
+def _whole(lines: list[str]) -> Iterator[str]:
+    """The lines, joined as far as WRITE_BYTES_MAX allows. They are ASCII, but for what is quoted as JSON."""
+    gathered: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode("utf-8", "surrogatepass")) if not line.isascii() else len(line)
+        if gathered and size + length > WRITE_BYTES_MAX:
+            yield "".join(gathered)
+            gathered, size = [], 0
+        gathered.append(line)
+        size += length
+    yield "".join(gathered)
 
 
 def when(at: Instant) -> str:
