@@ -249,6 +249,7 @@ def changes() -> dict[str, Call]:
         "settle": lambda e: e.lanes.settle([turn]),
         "closing": lambda e: e.journal.gate(NORTH, Gate.CLOSING, 3),
         "refused": lambda e: e.journal.append([north.draft("e10")]),
+        "shut": lambda e: e.journal.gate(NORTH, Gate.SHUT),
         "opened": lambda e: e.journal.gate(NORTH, Gate.OPEN),
     }
     for name, write in writes.items():

@@ -258,9 +258,10 @@ def mutants() -> dict[str, tuple[str, str]]:
 MUTANTS = mutants()
 
 
-async def ask(house: House, named: dict[str, str]) -> dict[str, Any]:
-    """What NORTH hears of an engine with these queries."""
+async def ask(house: House, named: dict[str, str], said: list[str]) -> dict[str, Any]:
+    """What NORTH hears of an engine with these queries; `said` gets each statement that went to the server."""
     engine = PostgresEngine(house.app, lambda: NOW, connections_max=2, named=named)
+    engine.pool.count_queries(said.append)
     await engine.start()
     try:
         return await answers(engine)
@@ -268,17 +269,23 @@ async def ask(house: House, named: dict[str, str]) -> dict[str, Any]:
         await engine.close()
 
 
-def listened(filled: Filled) -> dict[str, Any]:
+def listened(filled: Filled, said: list[str]) -> dict[str, Any]:
     """What NORTH hears of the queries as they are."""
     try:
-        return asyncio.run(ask(filled.house, dict(QUERIES)))
+        return asyncio.run(ask(filled.house, dict(QUERIES), said))
     finally:
         filled.restore()
 
 
 @pytest.fixture(scope="module")
 def honest(filled: Filled) -> dict[str, Any]:
-    return listened(filled)
+    return listened(filled, [])
+
+
+def test_the_calls_run_every_query_that_can_be_robbed_of_its_store(filled: Filled) -> None:
+    said: list[str] = []
+    listened(filled, said)
+    assert {name for name, _ in MUTANTS.values()} - {name for name, text in QUERIES.items() if text in said} == set()
 
 
 def test_every_call_answers_where_nothing_is_taken_away(honest: dict[str, Any]) -> None:
@@ -300,7 +307,7 @@ def leaks(filled: Filled, honest: dict[str, Any], mutant: str) -> list[str]:
     name, text = MUTANTS[mutant]
     before = filled.rows(EAST)
     try:
-        heard = asyncio.run(ask(filled.house, {**QUERIES, name: text}))
+        heard = asyncio.run(ask(filled.house, {**QUERIES, name: text}, []))
         found = [f"{call} tells" for call, answer in heard.items() if betrayed(answer)]
         if not any(isinstance(answer, asyncpg.PostgresError) for answer in heard.values()):  # it is no SQL any more
             found += [f"{call} answers otherwise" for call in heard if repr(heard[call]) != repr(honest[call])]
@@ -326,7 +333,7 @@ def test_without_row_security_the_same_mutants_leak(postgres_estate: Estate) -> 
         with psycopg.connect(house.admin) as admin:
             for table in filled.tables:
                 admin.execute(f"CREATE POLICY anybody ON crossdock.{table} USING (true)")
-        honest = listened(filled)
+        honest = listened(filled, [])
         leaking = [mutant for mutant in MUTANTS if leaks(filled, honest, mutant)]
         print(
             f"{len(leaking)} of {len(MUTANTS)} mutants leak without row security; not:",
