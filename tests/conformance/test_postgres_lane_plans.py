@@ -32,6 +32,7 @@ WALKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "hold_slots": (("slots_pkey", "slot"),),
     "lock_lanes": (LANE_KEY,),
     "journals_of": (JOURNAL_KEY,),
+    "await_settles": (("lanes_pkey", "store_id"),),
     "held_named": (HELD_KEY,),
     "release_held": (HELD_KEY,),
     "put_held": (),

@@ -30,10 +30,12 @@ LANE = lane_id()
 
 @dataclass
 class Bench:
-    """A database with the schema: the address that Crossdock serves with, and a connection that no wall stops."""
+    """A database with the schema: the address that Crossdock serves with, a connection that no wall stops, and one that
+    looks on from outside every transaction."""
 
     app: str
     admin: psycopg.Connection[tuple[Any, ...]]
+    watch: psycopg.Connection[tuple[Any, ...]]
 
     def lane(self, lane: LaneId, cursor: int = 0) -> LaneId:
         self.admin.execute(
@@ -49,18 +51,20 @@ class Bench:
 
     def waiters(self) -> int:
         """How many transactions wait for another's lock."""
-        return int(
-            self.one(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-        )
+        row = self.watch.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchone()
+        return 0 if row is None else int(row[0])
 
 
 @pytest.fixture
 def bench(postgres_house: House) -> Iterator[Bench]:
-    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+    with (
+        psycopg.connect(postgres_house.admin, autocommit=True) as admin,
+        psycopg.connect(postgres_house.admin, autocommit=True) as watch,
+    ):
         admin.execute("SET search_path = crossdock")
-        yield Bench(postgres_house.app, admin)
+        yield Bench(postgres_house.app, admin, watch)
 
 
 @asynccontextmanager
@@ -177,6 +181,10 @@ async def test_a_group_takes_as_many_statements_for_one_lane_as_for_a_hundred(be
                 for lane in some
             ]
 
+        def releases(some: Sequence[LaneId]) -> list[Awaitable[Any]]:
+            made = [replace(change(lane, 4, 4), release=(Position(2),), counts=Counts(delivered=1)) for lane in some]
+            return [lanes.settle([one]) for one in made]
+
         def reads(some: Sequence[LaneId], window: int) -> list[Awaitable[Any]]:
             return [lanes.read([LaneWish(lane, window)], NOW) for lane in some]
 
@@ -189,6 +197,8 @@ async def test_a_group_takes_as_many_statements_for_one_lane_as_for_a_hundred(be
         assert [await statements(settles(some, 0, None)) for some in (one, many)] == [7, 7]
         # And one for the slots, and one for the held rows that are named.
         assert [await statements(settles(some, 2, slot)) for some in (one, many)] == [9, 9]
+        # BEGIN, lanes, journals, held, release, move lanes, COMMIT
+        assert [await statements(releases(some)) for some in (one, many)] == [7, 7]
         # BEGIN, lanes, unresolved rows, windows, entries of what is due, COMMIT
         assert [await statements(reads(some, 5)) for some in (one, many)] == [6, 6]
         # Those that are stale are looked at, and nothing is written: BEGIN, lanes, journals, held, COMMIT
@@ -277,9 +287,29 @@ async def test_a_store_that_is_shut_while_a_settle_waits_for_its_lane_settles_no
         bench.admin.execute("SELECT FROM lanes FOR UPDATE")
         settling = asyncio.create_task(lanes.settle([change(LANE, 0, 2)]))
         await until(lambda: bench.waiters() == 1)
-        await journal.gate(NORTH, Gate.SHUT)
+        shutting = asyncio.create_task(journal.gate(NORTH, Gate.SHUT))
+        await until(lambda: bench.one("SELECT gate FROM journals") == "shut")
     assert await in_time(settling) == [False]
+    await in_time(shutting)
     assert bench.one("SELECT cursor FROM lanes") == 0
+
+
+async def test_a_gate_is_shut_when_the_settles_that_found_it_open_are_done(
+    bench: Bench, journal: PostgresJournal, lanes: PostgresLanes
+) -> None:
+    bench.lane(LANE)
+    await journal.append(drafts(4))
+    with bench.admin.transaction():
+        # The settle has found the gate open, and waits to write its attempt.
+        bench.admin.execute("LOCK TABLE attempts IN SHARE MODE")
+        settling = asyncio.create_task(lanes.settle([replace(change(LANE, 0, 2), attempts=(attempt(1),))]))
+        await until(lambda: bench.waiters() == 1)
+        shutting = asyncio.create_task(journal.gate(NORTH, Gate.SHUT))
+        await until(lambda: bench.waiters() == 2)
+        assert not shutting.done()
+    await in_time(shutting)
+    assert bench.one("SELECT cursor FROM lanes") == 2
+    assert await in_time(settling) == [True]
 
 
 async def test_a_gate_that_closes_stops_reads_and_one_that_is_shut_settles_too(

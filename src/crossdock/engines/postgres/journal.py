@@ -131,6 +131,10 @@ class PostgresJournal:
     async def gate(self, store: StoreId, state: Gate, epoch: int | None = None) -> None:
         async with self._pool.writes([store]) as unit:
             await unit.run("set_gate", store, state, epoch)
+        if state is Gate.SHUT:
+            # Settles that found it open end before this returns; later ones find it shut.
+            async with self._pool.writes([store]) as unit:
+                await unit.rows("await_settles", store)
         if state is Gate.OPEN:
             self._news.tell(frozenset({store}))
 

@@ -97,6 +97,11 @@ CROSS JOIN LATERAL (
 -- After the lanes are locked, in a snapshot of its own: a gate that was shut before a lane could be locked is seen shut.
 SELECT store_id, head, gate FROM journals WHERE store_id = ANY ($1::text[])
 
+-- name: await_settles
+-- A settle holds its lanes when it looks at the gate: whoever gets all lanes of a store after the gate is shut knows that
+-- those which found it open are done.
+SELECT route FROM lanes WHERE store_id = $1 ORDER BY connection_id, route FOR NO KEY UPDATE
+
 -- name: held_named
 SELECT h.store_id, h.connection_id, h.route, h.position, h.state
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS named (store_id, connection_id, route, position)
