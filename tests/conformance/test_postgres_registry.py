@@ -17,7 +17,7 @@ from crossdock.engines.postgres.pool import QUERIES
 from crossdock.journal.slots import slot_of
 from crossdock.model.connection import Role, Token
 from crossdock.model.contract import Queued
-from crossdock.model.errors import Conflict
+from crossdock.model.errors import Conflict, Invalid
 from crossdock.model.ids import Instant, LaneId, Position, StoreId, TokenId
 from crossdock.model.lane import Counts, Fence, HeldState, LaneChange
 from crossdock.model.limits import SLOTS
@@ -152,6 +152,14 @@ async def test_a_token_is_revoked_in_its_own_store_whoever_the_log_names(engine:
     tokens = await engine.registry.tokens()
     assert [(one.id, one.store, one.revoked_at) for one in tokens] == [("p1", None, 8), ("t1", SOUTH, 7)]
     assert await engine.registry.tokens(NORTH) == []
+
+
+async def test_a_text_with_a_nul_is_refused_and_not_a_fault(engine: PostgresEngine) -> None:
+    await write(engine, AddStore(a_store()))
+    bad = AddStore(replace(a_store(SOUTH), name="a\x00b"))
+    assert (await raised(Invalid, write(engine, AddToken(TOKEN), bad))).code == "CD3030"
+    assert await engine.registry.token(TOKEN.id) is None
+    await write(engine, AddToken(TOKEN))
 
 
 async def unresolved(house: House, lane: LaneId) -> tuple[int, int, int]:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
+
 from crossdock.engines.postgres.lane_writes import lock_lanes
 from crossdock.engines.postgres.pool import Pool, Record
 from crossdock.engines.postgres.scope import PLATFORM_STORE
@@ -22,6 +24,7 @@ from crossdock.model.connection import (
     Store,
     Token,
 )
+from crossdock.model.errors import Invalid
 from crossdock.model.ids import ConnectionId, Instant, StoreId, TokenId
 from crossdock.stores.port import AddToken, Change, Changes, RevokeToken
 
@@ -41,17 +44,26 @@ class PostgresRegistry:
         self._listeners: list[Callable[[Change], None]] = []
 
     async def commit(self, change: Change) -> None:
-        """Unavailable (CD5002, CD5023) may come although the change stands, when the database went away during the
+        """Invalid (CD3030) for a text that PostgreSQL has no form for: one with a NUL.
+
+        Unavailable (CD5002, CD5023) may come although the change stands, when the database went away during the
         commit: then the listeners are not told, and `changes` is what names it."""
         now, homes = self._clock(), await self._homes(change)
         named = stores_of(change.writes, change.audit, homes)
         stores = frozenset(StoreId(store) for store in named if store != PLATFORM_STORE)
         scope = self._pool.writes_with_platform if PLATFORM_STORE in named else self._pool.writes
-        async with scope(stores) as unit:
-            await lock_lanes(unit, change.writes)
-            for write in change.writes:
-                await write_one(unit, write, now, homes)
-            await write_audit(unit, change.audit)
+        try:
+            async with scope(stores) as unit:
+                await lock_lanes(unit, change.writes)
+                for write in change.writes:
+                    await write_one(unit, write, now, homes)
+                await write_audit(unit, change.audit)
+        except asyncpg.DataError:
+            raise Invalid(
+                "CD3030",
+                "A value has a form that the database does not keep, such as a text with a NUL. Nothing was written.",
+                remedy="Leave control characters out.",
+            ) from None  # the driver's own message may quote the value
         for listener in self._listeners:
             listener(change)
         self._cry(stores)
