@@ -363,6 +363,25 @@ async def test_a_bad_call_fails_alone(bench: Bench, journal: PostgresJournal, la
     assert bench.one("SELECT count(*) FROM held") == 0
 
 
+async def test_a_call_that_fails_halfway_leaves_nothing_of_itself_to_the_calls_beside_it(
+    bench: Bench, journal: PostgresJournal, lanes: PostgresLanes
+) -> None:
+    bench.lane(LANE)
+    await journal.append(drafts(6))
+    wrong = replace(change(LANE, 2, 5), counts=Counts(delivered=9))
+    first, failed, second = await asyncio.gather(
+        lanes.settle([change(LANE, 0, 1)]),
+        lanes.settle([change(LANE, 1, 2, held(2)), wrong]),
+        lanes.settle([change(LANE, 1, 3), change(LANE, 3, 4)]),
+        return_exceptions=True,
+    )
+    assert isinstance(failed, Bug)
+    assert (first, second) == ([True], [True, True])
+    (ledger,) = await lanes.ledgers()
+    assert (ledger.counts.delivered, ledger.waiting, ledger.closes) == (4, 2, True)
+    assert await lanes.held(LANE, None, START, 9) == []
+
+
 async def test_a_change_sees_what_the_one_before_it_did(
     bench: Bench, journal: PostgresJournal, lanes: PostgresLanes
 ) -> None:
