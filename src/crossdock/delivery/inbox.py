@@ -83,6 +83,7 @@ class Inbox:
         self._gear = gear
         self._waiting: defaultdict[StoreId, set[asyncio.Event]] = defaultdict(set)
         self._locks: dict[LaneId, asyncio.Lock] = {}
+        self._ending = False
 
     def wake(self, stores: Iterable[StoreId]) -> None:
         for store in stores:
@@ -93,6 +94,11 @@ class Inbox:
         self.wake(
             write.lane.store for write in change.writes if isinstance(write, OpenLane | ReplayHeld | ReplayResolved)
         )
+
+    def end_waits(self) -> None:
+        """The process is about to end: a pull that waits is answered now, with what there is."""
+        self._ending = True
+        self.wake(list(self._waiting))
 
     async def read(self, store: StoreId, limit: int, wait_seconds: float = 0.0) -> list[InboxItem]:
         """At most `limit` items of the store's inbound lanes, each lane's in order. With `wait_seconds`, as soon as
@@ -106,7 +112,7 @@ class Inbox:
                 news.clear()
                 items = await self._page(store, limit)
                 left = ends_at - self._gear.elapsed()
-                if items or left <= 0:
+                if items or left <= 0 or self._ending:
                     return items
                 await _until(news, min(left, LOOK_SECONDS))
         finally:

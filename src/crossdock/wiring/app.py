@@ -124,6 +124,7 @@ class App:
             self.lines.write("process.draining", reason=reason)
         self.health.serving = False
         self._stop.set()
+        self._inbox.end_waits()
 
     async def drain(self, reason: str) -> None:
         """Lets the deliveries in flight end, settles them and gives the slots up. Requests must have ended before."""
