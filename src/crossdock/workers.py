@@ -94,7 +94,7 @@ class Supervisor:
 
     async def _keep(self, worker: int) -> None:
         """One worker after the other, until `stop`."""
-        again_ms, loop = AGAIN_MS_MIN, asyncio.get_running_loop()
+        again_ms, loop = 0, asyncio.get_running_loop()
         while not self.stop.is_set():
             began = loop.time()
             child = await self._started(worker)
@@ -104,7 +104,8 @@ class Supervisor:
                 early = not child.served and status == -signal.SIGTERM
                 self.failed = self.failed if early else self.failed or abs(status)
                 return
-            again_ms = AGAIN_MS_MIN if loop.time() - began >= STEADY_SECONDS else min(2 * again_ms, AGAIN_MS_MAX)
+            steady = loop.time() - began >= STEADY_SECONDS
+            again_ms = AGAIN_MS_MIN if steady or not again_ms else min(2 * again_ms, AGAIN_MS_MAX)
             if len(self._serving) < self.settings.workers and not child.served:
                 self.failed = abs(status) or 1
                 self.lines.write("worker.died", worker=worker, pid=child.process.pid, status=status, again_in_ms=None)
