@@ -19,8 +19,8 @@ UNIQUE_WITHOUT_STORE = {
     "audit_by_seq": "the whole installation's log counts over all stores",
 }
 OWN_STORES = (
-    "(store_id = ANY (( SELECT (NULLIF(current_setting('crossdock.stores'::text, true), ''::text))::text[] "
-    'AS "nullif")::text[]))'
+    "((store_id COLLATE \"default\") = ANY (( SELECT (NULLIF(current_setting('crossdock.stores'::text, true), "
+    "''::text))::text[] AS \"nullif\")::text[]))"
 )
 PLATFORM = (
     "(( SELECT NULLIF(current_setting('crossdock.scope'::text, true), ''::text) AS \"nullif\") = 'platform'::text)"

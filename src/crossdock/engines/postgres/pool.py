@@ -149,6 +149,8 @@ class Pool:
         self._on_query = listener
 
     async def _init(self, connection: asyncpg.Connection) -> None:
+        # The driver looks array types up once a connection: now, and not while a transaction holds a lock.
+        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[], $4::bytea[], $5::boolean[]", *[[]] * 5)
         if self._on_query is not None:
             hear = self._on_query
             connection.add_query_logger(lambda record: hear(record.query))
