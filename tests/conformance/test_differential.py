@@ -1,4 +1,4 @@
-"""Any sequence of calls leaves SQLite and the in-memory reference alike, and every ledger closed."""
+"""Any sequence of calls leaves every engine and the in-memory reference alike, and every ledger closed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossdock.engines.memory.engine import MemoryEngine
+from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.journal.port import LaneWish
 from crossdock.model.contract import Queued
@@ -21,6 +22,7 @@ from crossdock.model.lane import Counts, Gate, Held, HeldState, LaneChange
 from crossdock.model.limits import SLOTS
 from crossdock.stores.port import CloseLane, Engine, OpenLane, ReplayHeld, ReplayResolved
 from crossdock.testing.samples import NORTH, NOW, SOUTH, attempt, draft, lane_id, write
+from postgres import House
 
 LANES = (lane_id("a"), lane_id("b"), lane_id("a", store=SOUTH))
 lanes = st.sampled_from(LANES)
@@ -113,18 +115,31 @@ async def look(engine: Engine) -> list[Any]:
     return [*seen, await engine.registry.audit(None, 0, 999), await engine.registry.audit(NORTH, 0, 999)]
 
 
+async def alike(engine: Engine, sequence: list[tuple[Any, ...]]) -> None:
+    reference = MemoryEngine(lambda: NOW)
+    await engine.start()
+    try:
+        for step in [("open", LANES[0]), *sequence]:
+            assert await do(engine, step) == await do(reference, step), step
+            assert await look(engine) == await look(reference), step
+    finally:
+        await engine.close()
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(steps)
 def test_sqlite_does_what_the_reference_does(sequence: list[tuple[Any, ...]]) -> None:
-    async def run() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            reference, engine = MemoryEngine(lambda: NOW), SqliteEngine(Path(folder) / "j.db", lambda: NOW)
-            await engine.start()
-            try:
-                for step in [("open", LANES[0]), *sequence]:
-                    assert await do(engine, step) == await do(reference, step), step
-                    assert await look(engine) == await look(reference), step
-            finally:
-                await engine.close()
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(alike(SqliteEngine(Path(folder) / "j.db", lambda: NOW), sequence))
 
-    asyncio.run(run())
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(steps)
+def test_postgresql_does_what_the_reference_does(postgres_shared: House, sequence: list[tuple[Any, ...]]) -> None:
+    postgres_shared.clean()
+    asyncio.run(alike(PostgresEngine(postgres_shared.app, lambda: NOW), sequence))

@@ -133,9 +133,11 @@ class PostgresRegistry:
                 ((end,),) = await unit.rows("audit_end")
                 return Changes(end, frozenset(), platform=False)
             rows = await unit.rows("changed_since", after, CHANGES_MAX)
+            # A database that was set back ends before `after`: what comes next must not be passed over.
+            ((end,),) = await unit.rows("audit_end") if not rows else ((rows[-1][0],),)
         found = {str(row[1]) for row in rows}
         stores = frozenset(StoreId(store) for store in found if store != PLATFORM_STORE)
-        return Changes(rows[-1][0] if rows else after, stores, platform=PLATFORM_STORE in found)
+        return Changes(end, stores, platform=PLATFORM_STORE in found)
 
 
 def connection_of(row: Record) -> Connection:
