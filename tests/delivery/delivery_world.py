@@ -165,6 +165,9 @@ class World:
     def clock(self) -> Instant:
         return self.now
 
+    def elapsed(self) -> float:
+        return self.now / 1_000
+
     def pass_ms(self, wait_ms: int) -> None:
         self.now = Instant(self.now + wait_ms)
 
@@ -185,7 +188,7 @@ class World:
             clock=self.clock,
             dice=self.dice,
             lines=Lines(self.write),
-            elapsed=lambda: self.now / 1_000,
+            elapsed=self.elapsed,
         )
         return Deliverer(gear, self, Ownership(self.engine.slots, member, gear.elapsed), wait)
 
