@@ -17,6 +17,8 @@ from importlib.resources import files
 
 _FILE = re.compile(r"(\d{4})_(pre|post)\.sql")
 _TIMEOUT = re.compile(r"^-- statement_timeout: (\d+)(s|min)$", re.MULTILINE)
+_ALONE = re.compile(r"^-- no transaction$", re.MULTILINE)
+_END = re.compile(r";[ \t]*$", re.MULTILINE)
 
 
 class Phase(StrEnum):
@@ -51,6 +53,18 @@ class Migration:
         if found is None:
             return otherwise
         return int(found[1]) * (60_000 if found[2] == "min" else 1_000)
+
+    @property
+    def alone(self) -> bool:
+        """Whether no transaction may be around it, as CREATE INDEX CONCURRENTLY asks: `-- no transaction` says so in
+        the file. Such a file may be cut short at any statement, so that it starts by undoing what it left."""
+        return _ALONE.search(self.text) is not None
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """One by one: each ends with a `;` at the end of a line, and has none at the end of a line inside."""
+        parts = (part.strip() for part in _END.split(self.text))
+        return tuple(part for part in parts if any(line and not line.startswith("--") for line in part.splitlines()))
 
 
 @cache
