@@ -1,4 +1,5 @@
-"""`make bench`: durable accepts a second and deliveries a second, each beside a baseline of the same run.
+"""`make bench`: durable accepts a second and deliveries a second of one process, on each engine, beside a baseline of
+the same run; then `bench.scale`, how PostgreSQL carries more. Options: `--engine sqlite,postgres`, `--no-scale`.
 
 Accepting:   signed webhooks over 64 keep-alive connections, each answered after its commit. Baseline: the same server
              with an app that reads the body and answers 202, without a journal.
@@ -10,19 +11,20 @@ sale to the receipt, at a third of the measured rate. Load generator, receiver a
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import hmac
 import itertools
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from bench import load
+from bench import load, scale
 from bench.posting import post_all
 from bench.stage import SECRET, STORE, Stage, connect, hook, order, placed, say, stage
 from crossdock.demo.processes import Processes, free_ports, get
@@ -51,22 +53,24 @@ def shown(name: str, tally: load.Tally) -> None:
     )
 
 
-def accepting(directory: Path) -> None:
+def accepting(directory: Path, engines: Sequence[str]) -> None:
     say("Durable accepts (signed webhooks, one event each)")
     with Processes(directory) as processes:
         (port,) = free_ports(1)
         processes.start("bare", ["-m", "bench.bare", str(port)], ready="ready")
         requests = signed(port, "con_00000000000000000000000000")
         bare = uvloop.run(load.run(port, requests, connections=CONNECTIONS, seconds=SECONDS))
-    with stage() as one:
-        till = connect(one, "orders.generic", {}, {"signing_secret": SECRET})
-        requests = signed(one.port, till)
-        full = uvloop.run(load.run(one.port, requests, connections=CONNECTIONS, seconds=SECONDS))
-        kept = next(lane for lane in one.client.lanes(STORE)["items"] if lane["connection"] == till)["accepted"]
     shown("baseline: no checks, no journal", bare)
-    shown("accepted after the commit", full)
-    say(f"  in the journal {kept:,}, answered 202 {full.statuses.get(202, 0):,}")
-    say(f"  ratio to the baseline {full.per_second / bare.per_second:.2f}\n")
+    for engine in engines:
+        with stage(engine) as one:
+            till = connect(one, "orders.generic", {}, {"signing_secret": SECRET})
+            requests = signed(one.port, till)
+            full = uvloop.run(load.run(one.port, requests, connections=CONNECTIONS, seconds=SECONDS))
+            kept = next(lane for lane in one.client.lanes(STORE)["items"] if lane["connection"] == till)["accepted"]
+        shown(f"{engine}: accepted after the commit", full)
+        say(f"  in the journal {kept:,}, answered 202 {full.statuses.get(202, 0):,}")
+        say(f"  ratio to the baseline {full.per_second / bare.per_second:.2f}")
+    say("")
 
 
 def fill(one: Stage, count: int, start: int) -> None:
@@ -83,9 +87,9 @@ def received(one: Stage, count: int, seconds_max: float) -> dict[str, Any]:
         time.sleep(0.2)
 
 
-def delivering() -> None:
-    say(f"Deliveries (signed webhooks, {WAITING:,} waiting)")
-    with stage() as one:
+def delivering(engine: str) -> None:
+    say(f"Deliveries on {engine} (signed webhooks, {WAITING:,} waiting)")
+    with stage(engine) as one:
         bare = uvloop.run(post_all(one.receiver, WAITING, CONNECTIONS))
         get(one.receiver, "/reset")
         connection = hook(one)
@@ -117,9 +121,17 @@ def steady(one: Stage, rate: float) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default="sqlite,postgres")
+    parser.add_argument("--no-scale", action="store_true")
+    given = parser.parse_args()
+    engines = given.engine.split(",")
     with tempfile.TemporaryDirectory() as directory:
-        accepting(Path(directory))
-    delivering()
+        accepting(Path(directory), engines)
+    for engine in engines:
+        delivering(engine)
+    if "postgres" in engines and not given.no_scale:
+        scale.run(scale.PARTS, scale.ENTRIES)
 
 
 if __name__ == "__main__":

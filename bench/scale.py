@@ -300,22 +300,30 @@ def arrived(one: Stage, events: int, since: float = 0.0) -> float:
     return time.monotonic() - since
 
 
+WORK: Mapping[str, Callable[[int], None]] = {
+    "processes": lambda _: by_processes(),
+    "lanes": lambda _: by_lanes(),
+    "journal": by_journal,
+    "both": lambda _: both(),
+    "slots": lambda _: slots(),
+    "idle": lambda _: idle(),
+}
+PARTS = tuple(WORK)
+ENTRIES = 10_000_000
+
+
+def run(parts: Sequence[str], entries: int) -> None:
+    for name in parts:
+        WORK[name](entries)
+        say("")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["processes", "lanes", "journal", "both", "slots", "idle"])
-    parser.add_argument("--entries", type=int, default=10_000_000, help="how old the old journal is")
+    parser.add_argument("parts", nargs="*", default=PARTS)
+    parser.add_argument("--entries", type=int, default=ENTRIES, help="how many entries the old journal has")
     given = parser.parse_args()
-    work: Mapping[str, Callable[[], None]] = {
-        "processes": by_processes,
-        "lanes": by_lanes,
-        "journal": lambda: by_journal(given.entries),
-        "both": both,
-        "slots": slots,
-        "idle": idle,
-    }
-    for name in given.parts:
-        work[name]()
-        say("")
+    run(given.parts, given.entries)
 
 
 if __name__ == "__main__":
