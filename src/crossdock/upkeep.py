@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+import asyncpg
 
 from crossdock.engines.migrations import Migration, Phase, Step, known, unfit
 from crossdock.engines.postgres import migrate as postgres
@@ -46,10 +47,13 @@ async def status(settings: Settings) -> SchemaState:
     if settings.postgres_url is None:
         return _file_status(settings.database_path)
     async with postgres.connected(settings.postgres_owner_url or settings.postgres_url) as connection:
-        applied = [(one.step, one.checksum, one.at) for one in await postgres.applied(connection)]
-        found = connection.get_server_version()
-        version = f"{found.major}.{found.micro}"
-    return _state("postgres", version, known(postgres.PACKAGE), applied)
+        return await _server_status(connection)
+
+
+async def _server_status(connection: asyncpg.Connection) -> SchemaState:
+    applied = [(one.step, one.checksum, one.at) for one in await postgres.applied(connection)]
+    found = connection.get_server_version()
+    return _state("postgres", f"{found.major}.{found.micro}", known(postgres.PACKAGE), applied)
 
 
 async def migrate(settings: Settings, phases: Collection[Phase], say: Callable[[str], None]) -> None:
@@ -68,12 +72,12 @@ async def migrate(settings: Settings, phases: Collection[Phase], say: Callable[[
 
 
 async def check(settings: Settings) -> tuple[SchemaState, tuple[Finding, ...]]:
-    """The schema, and what the engine says of its settings."""
-    state = await status(settings)
+    """The schema, and what the engine says of its settings: on PostgreSQL as the role that serves sees them. It changes
+    nothing. Unavailable CD5005 while a process has the SQLite file open, CD5040 where the role is not let in."""
     if settings.postgres_url is None:
-        return state, tuple(_look_at_file(settings.database_path))
+        return _file_status(settings.database_path), tuple(_look_at_file(settings.database_path))
     async with postgres.connected(settings.postgres_url) as connection:
-        return state, tuple(await server.findings(connection))
+        return await _server_status(connection), tuple(await server.findings(connection))
 
 
 def _state(
@@ -96,11 +100,8 @@ def _altered(one: Migration, there: dict[Step, tuple[str, str]]) -> bool:
 def _file_status(path: Path) -> SchemaState:
     if not path.exists():
         raise NotFound("CD7030", "There is no data here.", where=str(path), remedy="Name the directory with --dir.")
-    connection = sqlite.open_reader(path)
-    try:
+    with sqlite.as_it_is(path) as connection:
         return _state("sqlite", apsw.sqlite_lib_version(), known(sqlite.PACKAGE), sqlite.applied(connection))
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -118,13 +119,8 @@ def _own(path: Path) -> Iterator[None]:
 def _migrate_file(path: Path, phases: Collection[Phase], say: Callable[[str], None]) -> None:
     with _own(path):
         sqlite.open_writer(path, phases, say).close()
-    say("The schema is up to date.")
 
 
 def _look_at_file(path: Path) -> list[Finding]:
-    with _own(path):
-        connection = sqlite.open_writer(path)
-        try:
-            return [*sqlite.findings(connection, path), sqlite.integrity(connection)]
-        finally:
-            connection.close()
+    with _own(path), sqlite.as_it_is(path) as connection:
+        return [*sqlite.findings(connection, path), sqlite.integrity(connection)]

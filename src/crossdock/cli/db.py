@@ -50,7 +50,7 @@ def bring(
         seat.note(text)
 
     asyncio.run(migrate(settings_of(directory), set(Phase) if post else {Phase.PRE}, say))
-    return lines({"done": said}, said[-1])
+    return lines({"done": said}, "The schema is up to date.")
 
 
 @command(app, "check", server=False, epilog="Example: crossdock db check --dir var")
@@ -64,7 +64,8 @@ def look(seat: Seat, directory: Directory = None) -> Shown:
     columns["Remedy"] = lambda row: "" if row["ok"] else row["remedy"]
     found = table(rows, rows, columns, empty="Nothing was found.")
     data = {**schema.data, "findings": rows, "well": not bad}
-    verdict = "Something is wrong: see above." if bad else "All is well."
+    verdict = "All is well." if all(one.ok for one in findings) else "It can be served; see what is marked BAD."
+    verdict = "Something is wrong: see above." if bad else verdict
     return Shown(data, (*schema.parts, "", *found.parts, "", verdict), failed=bad)
 
 

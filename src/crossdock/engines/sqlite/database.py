@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -33,7 +34,6 @@ PAGE_BYTES = 8_192
 
 _SETTINGS = (
     f"PRAGMA busy_timeout = {BUSY_MS}",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",
@@ -49,20 +49,46 @@ def open_writer(
 ) -> apsw.Connection:
     """A connection that may write, to a file that has the phases' migrations. Unavailable (CD5004) for a file that is
     not ours, or newer than this program. `say` hears of each migration."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-    try:
+    with trusting(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) as connection:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        for setting in _SETTINGS:
-            connection.execute(setting).fetchall()
+        _settle(connection)
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
         for step in migrate(connection, phases):
             say(f"applied {step}")
+    return connection
+
+
+@contextmanager
+def trusting(path: Path, flags: int) -> Iterator[apsw.Connection]:
+    """A connection that is closed when the block fails. Unavailable (CD5004) for what SQLite cannot read."""
+    try:
+        connection = apsw.Connection(str(path), flags=flags)
+    except apsw.Error as error:
+        raise unsafe("The database cannot be opened.") from error
+    try:
+        yield connection
     except apsw.Error as error:
         connection.close()
         raise unsafe("The database cannot be opened as SQLite.") from error
-    except Unavailable:
+    except BaseException:
         connection.close()
         raise
-    return connection
+
+
+@contextmanager
+def as_it_is(path: Path) -> Iterator[apsw.Connection]:
+    """A file to look at, with the writer's settings: nothing is made, migrated or set right. Unavailable (CD5004) for
+    one that is not ours, or of a layout that this release does not know."""
+    with trusting(path, apsw.SQLITE_OPEN_READWRITE) as connection:
+        _settle(connection)
+        refuse_foreign(connection)
+        yield connection
+        connection.close()
+
+
+def _settle(connection: apsw.Connection) -> None:
+    for setting in _SETTINGS:
+        connection.execute(setting).fetchall()
 
 
 def open_reader(path: Path) -> apsw.Connection:
@@ -81,12 +107,7 @@ def migrate(connection: apsw.Connection, phases: Collection[Phase] = (Phase.PRE,
     owns the file, so that it brings its `pre` ones in by itself.
 
     Unavailable (CD5004) for a file that is not ours, or that a later release has taken something away from."""
-    owner, layout = number(connection, "application_id"), number(connection, "user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
-    if owner != APPLICATION_ID and (owner or tables):
-        raise unsafe("The file is another program's database.")
-    if layout > LAYOUT:
-        raise unsafe(f"The database has layout {layout}; this program knows {LAYOUT}.")
+    refuse_foreign(connection)
     ours = known(PACKAGE)
     missing = to_do(ours, {one for one, _, _ in applied(connection)}, phases)
     for one in missing:
@@ -101,6 +122,16 @@ def migrate(connection: apsw.Connection, phases: Collection[Phase] = (Phase.PRE,
     if why:
         raise unsafe(why)
     return [one.step for one in missing]
+
+
+def refuse_foreign(connection: apsw.Connection) -> None:
+    """Unavailable (CD5004) for another program's file, or one of a layout that this release does not know."""
+    owner, layout = number(connection, "application_id"), number(connection, "user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
+    if owner != APPLICATION_ID and (owner or tables):
+        raise unsafe("The file is another program's database.")
+    if layout > LAYOUT:
+        raise unsafe(f"The database has layout {layout}; this program knows {LAYOUT}.")
 
 
 def applied(connection: apsw.Connection) -> list[tuple[Step, str, str]]:
