@@ -122,6 +122,7 @@ class Supervisor:
                 *self.program,
                 orders.text(),
                 stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,  # what is said there, the supervisor says
                 pass_fds=(orders.port, orders.line),
                 start_new_session=True,  # Ctrl-C is for the supervisor, which tells them in its own words
             )
