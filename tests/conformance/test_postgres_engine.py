@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from crossdock.engines.postgres.engine import PostgresEngine
+from crossdock.engines.postgres.pool import QUERIES
 from crossdock.model.entry import Duplicate, Kept
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import START, Position, StoreId
@@ -185,3 +186,22 @@ async def test_a_role_that_is_not_let_in_is_told_apart_from_a_server_that_is_awa
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert (await refused_start("postgresql://nobody@127.0.0.1:1/nothing")).startswith("CD5002")
+
+
+@pytest.mark.parametrize("events", [1, 500])
+async def test_a_group_of_appends_is_six_statements_however_many_events_it_holds(
+    postgres_house: House, events: int
+) -> None:
+    """One event alone costs six round trips; five hundred at once cost the same six: a hundredth of one each."""
+    heard: list[str] = []
+    engine = PostgresEngine(postgres_house.app, lambda: NOW)
+    engine.pool.count_queries(heard.append)
+    await engine.start()
+    await engine.journal.append([draft("first")])  # the journal's row is there, as after a store was created
+    heard.clear()
+    await asyncio.gather(*(engine.journal.append([draft(f"k{number}")]) for number in range(events)))
+    named = {text: name for name, text in QUERIES.items()}
+    ours = [named[one] for one in heard if one in named and named[one] != "cry"]
+    assert ours == ["lock_journals", "firsts", "add_entries", "move_journals"]
+    assert sum("set_config" in one for one in heard) == 1  # with its BEGIN; and there is one COMMIT
+    await engine.close()
