@@ -89,8 +89,7 @@ class Process:
             await self.thawed.wait()
 
     async def deliver(self, way: Way, parcels: tuple[Parcel, ...], now: Instant) -> tuple[Answer, ...]:
-        assert not self.frozen
-        self._story.sent(way, parcels)
+        self._story.sent(self.name, way, parcels)
         await self.pass_on(80)
         return tuple(self._story.answer() for _ in parcels)
 
@@ -108,19 +107,22 @@ class Story:
         self.published = 0
         self.last: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.calm = False
+        self.wrong: list[str] = []
 
-    def sent(self, way: Way, parcels: tuple[Parcel, ...]) -> None:
+    def sent(self, by: str, way: Way, parcels: tuple[Parcel, ...]) -> None:
         row = self.world.memory.lanes[way.lane]
         for parcel in parcels:
             settled = parcel.position <= row.lane.cursor and parcel.position not in row.held
-            assert not settled, f"{parcel.position} of {way.lane} was settled before it was sent"
+            if settled:
+                self.wrong.append(f"{parcel.position} of {way.lane} was settled before it was sent by {by}")
             key = (way.lane.store, parcel.key)
             earlier = [
                 one
                 for one in range(self.last[key] + 1, parcel.position)
                 if self.keys[way.lane.store, one] == parcel.key
             ]
-            assert not earlier, f"{parcel.position} of {key} was sent before {earlier}"
+            if earlier:
+                self.wrong.append(f"{parcel.position} of {key} was sent by {by} before {earlier}")
             self.last[key] = max(self.last[key], parcel.position)
 
     def answer(self) -> Answer:
@@ -201,8 +203,7 @@ async def test_whoever_freezes_or_dies_order_holds_and_nothing_settled_is_sent(s
     story = Story(seed)
     try:
         await story.tell()
-        assert story.world.named("delivery.attempted")
-        failed = {line["error"] for line in story.world.named("delivery.failed")}
-        assert failed <= {"TimeoutError"}
+        assert story.wrong == []
+        assert story.world.named("delivery.failed") == []
     finally:
         await story.end()
