@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-import crossdock.wiring
 from api.house import House, house_in, settings_in
+from crossdock import wiring
 from crossdock.model.ids import Instant
 from journeys.floor import (
     SECRET,
@@ -170,8 +170,9 @@ def test_a_rotated_secret_overlaps_and_then_ends(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = [0]
-    real = crossdock.wiring.clock
-    monkeypatch.setattr(crossdock.wiring, "clock", lambda: Instant(real() + ahead[0]))
+    real = wiring.clock
+    for part in (wiring.app, wiring.ground):
+        monkeypatch.setattr(part, "clock", lambda: Instant(real() + ahead[0]))
     with receiving() as receiver:
         settings = settings_in(tmp_path_factory.mktemp("rotation"), loopback_allow=receiver.address)
         with house_in(settings) as house:
