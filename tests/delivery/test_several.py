@@ -90,6 +90,13 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never came to that")
 
 
+async def until_seen(condition: Callable[[], bool]) -> None:
+    """As `until`, where threads or sockets have to answer first."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 async def test_two_share_the_lanes_and_no_lane_is_run_by_both() -> None:
     house = await House().begin()
     await house.settle_shares()
