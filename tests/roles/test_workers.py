@@ -104,6 +104,30 @@ def stop_under_load(yard: Yard, workers: int, slots_are_free: Callable[[], bool]
     assert len(came) == len(set(came))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_turn_that_takes_too_long_to_drain_is_cut_and_repeated(
+    yard: Yard, postgres_house: House, workers: int
+) -> None:
+    receiver = yard.receiver  # type: ignore[attr-defined]
+    post = yard.post(workers=workers, drain_seconds="1")
+    post.store("north")
+    hook = {"url": f"http://{receiver.address}/hook"}
+    post.connect("north", "webhook.custom", hook, signing_secret=SECRET)
+    receiver.hold.clear()
+    assert post.publish("north", product("A")).status == 202
+    receiver.wait_for(1)
+    post.end()
+    assert not receiver.hold.is_set()
+    assert post.status() == 0
+    assert owners(postgres_house) == 0
+    receiver.hold.set()
+
+    again = yard.post(workers=workers)
+    first, second = receiver.wait_for(2)
+    assert (first.event["id"], first.raw) == (second.event["id"], second.raw)
+    assert sum(one["delivered"] for one in again.at_rest("north")) == 1
+
+
 def test_a_pull_that_waits_is_answered_when_the_process_stops(yard: Yard) -> None:
     post = yard.post()
     post.store("north")
