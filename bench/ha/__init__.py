@@ -1,0 +1,1 @@
+"""High availability: a cluster of PostgreSQL under Patroni, and its primary killed under load."""

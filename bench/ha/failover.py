@@ -1,0 +1,61 @@
+"""The primary killed again and again under load, and what that cost."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.ha.cluster import Cluster, ClusterFailed
+from bench.ha.word import Word
+
+REST_SECONDS = (0.5, 2.0)  # under load between two kills, drawn evenly
+FROZEN_SECONDS = 0.3
+WORD_SECONDS_MAX = 60.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`silences`: per kill, how long nobody was acknowledged, in seconds: the time to writable as senders see it."""
+
+    silences: list[float] = field(default_factory=list)
+    acknowledged: int = 0
+    lost: int = 0
+
+    @property
+    def half(self) -> float:
+        return sorted(self.silences)[len(self.silences) // 2]
+
+    def shown(self) -> str:
+        return (
+            f"{len(self.silences)} kills: {self.acknowledged:,} acknowledged, {self.lost} lost;"
+            f" time to writable p50 {self.half:.1f} s, max {max(self.silences):.1f} s"
+        )
+
+
+def fail_over(cluster: Cluster, word: Word, kills: int, say: Callable[[str], None], seed: int = 1) -> list[float]:
+    """Kills the primary `kills` times; every second time its links to the standbys freeze a moment before, as on a slow
+    network. The silences; ClusterFailed if nobody is acknowledged again within a minute."""
+    dice, silences = random.Random(seed), []
+    for number in range(1, kills + 1):
+        if not word.heard(WORD_SECONDS_MAX):
+            raise ClusterFailed("Nobody is acknowledged.")
+        time.sleep(dice.uniform(*REST_SECONDS))
+        frozen = number % 2 == 0
+        word.listen()
+        if frozen:
+            cluster.freeze_links()
+            time.sleep(FROZEN_SECONDS)
+        victim = cluster.kill_primary()
+        heir = cluster.wait_for_primary()
+        if not word.heard(WORD_SECONDS_MAX):
+            raise ClusterFailed(f"{heir.name} is the primary, and nobody is acknowledged.")
+        silences.append(word.silence_seconds)
+        cluster.revive(victim)
+        cluster.wait_for_standbys()
+        say(
+            f"    kill {number}: {victim.name} -> {heir.name}{', links frozen before' if frozen else ''};"
+            f" writable after {silences[-1]:.1f} s; {len(word.ids):,} acknowledged"
+        )
+    return silences
