@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from crossdock.journal.books import moving
 from crossdock.model.errors import Bug, Conflict
 from crossdock.model.ids import LaneId, StoreId
+from crossdock.model.lane import Gate
+from crossdock.stores.port import (
+    AddConnection,
+    AddRevision,
+    AddStore,
+    AddToken,
+    Change,
+    DropCredential,
+    MoveConnection,
+    PutCoreEndpoint,
+    PutCredential,
+    RevokeToken,
+    Write,
+)
 
 
 def taken(store: StoreId) -> Conflict:
@@ -15,6 +32,35 @@ def moved(what: str) -> Conflict:
     return Conflict(
         "CD3002", f"{what} is not as it was read. Nothing was written.", remedy="Read it again, and decide."
     )
+
+
+def refuse_shut(gates: Mapping[StoreId, Gate]) -> None:
+    """Unavailable (CD5024) for a change to a store whose gate is shut: its rows are on their way to another place."""
+    for store, gate in gates.items():
+        if gate is Gate.SHUT:
+            raise moving(store)
+
+
+def stores_of_change(change: Change) -> set[StoreId]:
+    """The stores that a change names; that of a token which it revokes is not known here."""
+    named = {entry.store for entry in change.audit} | {store_of(write) for write in change.writes}
+    return {store for store in named if store is not None}
+
+
+def store_of(write: Write) -> StoreId | None:
+    match write:
+        case AddStore(store):
+            return store.id
+        case AddToken(token):
+            return token.store
+        case RevokeToken():
+            return None
+        case AddConnection(one) | MoveConnection(one, _) | AddRevision(one) | PutCredential(one, _):
+            return one.store
+        case PutCoreEndpoint(endpoint, _):
+            return endpoint.store
+        case _:
+            return write.store if isinstance(write, DropCredential) else write.lane.store
 
 
 def needed(present: bool, what: str) -> None:

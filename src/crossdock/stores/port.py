@@ -166,7 +166,9 @@ class Changes:
 class Registry(Protocol):
     """Reads see what has been committed. Lists are ordered by id or number."""
 
-    async def commit(self, change: Change) -> None: ...
+    async def commit(self, change: Change) -> None:
+        """Unavailable (CD5024) for a change that names a store whose gate is shut."""
+        ...
 
     async def stores(self, after: str = "", limit: int = 200) -> list[Store]: ...
 

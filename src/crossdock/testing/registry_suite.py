@@ -7,8 +7,9 @@ import asyncio
 from dataclasses import replace
 
 from crossdock.model.connection import CoreEndpoint, CoreMode, Credential, Revision, Role, Token
-from crossdock.model.errors import Bug, Conflict, CrossdockError
+from crossdock.model.errors import Bug, Conflict, CrossdockError, Unavailable
 from crossdock.model.ids import ConnectionId, Instant, StoreId, TokenId
+from crossdock.model.lane import Gate
 from crossdock.stores.port import (
     AddConnection,
     AddRevision,
@@ -135,6 +136,24 @@ class RegistrySuite:
         assert [(one.action, one.seq) for one in await engine.registry.audit(NORTH, 0, 10)] == [("a", 1), ("d", 2)]
         assert [(one.action, one.seq) for one in await engine.registry.audit(NORTH, 1, 10)] == [("d", 2)]
         assert whole[0] == replace(entries[0], seq=1)
+
+    async def test_a_store_whose_gate_is_shut_does_not_change(self, engine: Engine) -> None:
+        await two_stores(engine)
+        await write(engine, AddToken(TOKEN))
+        await engine.journal.gate(NORTH, Gate.SHUT)
+        before = await engine.registry.audit(None, 0, 100)
+        told = Change((), (audit("told", NORTH),))
+        move = Change((MoveConnection(replace(ONE, label="new", version=2), 1),), (audit("moved", None),))
+        revoke = Change((RevokeToken(TOKEN.id, NOW),), (audit("revoked", None),))
+        for change in (told, move, revoke):
+            assert (await raised(Unavailable, engine.registry.commit(change))).code == "CD5024"
+        assert await engine.registry.audit(None, 0, 100) == before
+        await engine.registry.commit(Change((), (audit("other", SOUTH), audit("platform", None))))
+        await engine.journal.gate(NORTH, Gate.CLOSING)
+        await engine.registry.commit(told)
+        await engine.journal.gate(NORTH, Gate.OPEN)
+        await engine.registry.commit(move)
+        await engine.registry.commit(revoke)
 
     async def test_a_token_is_revoked_once(self, engine: Engine) -> None:
         await two_stores(engine)

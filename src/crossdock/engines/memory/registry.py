@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from crossdock.engines.refusals import check_version, moved, needed, taken, unequal_keys
+from crossdock.engines.refusals import (
+    check_version,
+    moved,
+    needed,
+    refuse_shut,
+    stores_of_change,
+    taken,
+    unequal_keys,
+)
 from crossdock.journal.memory import LaneRow, LaneRows, MemoryLanes, MemoryState
 from crossdock.model.connection import AuditEntry, Connection, CoreEndpoint, Credential, Revision, Store, Token
 from crossdock.model.ids import ConnectionId, Instant, LaneId, StoreId, TokenId
@@ -64,6 +72,9 @@ class MemoryRegistry:
         self._listeners: list[Callable[[Change], None]] = []
 
     async def commit(self, change: Change) -> None:
+        revoked = {self._tables.tokens.get(write.token) for write in change.writes if isinstance(write, RevokeToken)}
+        named = stores_of_change(change) | {token.store for token in revoked if token is not None}
+        refuse_shut({store: gate for store, gate in self._state.gates.items() if store in named})
         tables = replace(self._tables, lanes=self._state.lanes).copy()
         for write in change.writes:
             self._write(tables, write)

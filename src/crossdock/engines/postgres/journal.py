@@ -132,9 +132,10 @@ class PostgresJournal:
         async with self._pool.writes([store]) as unit:
             await unit.run("set_gate", store, state, epoch)
         if state is Gate.SHUT:
-            # Settles that found it open end before this returns; later ones find it shut.
+            # Settles and changes that found it open end before this returns; later ones find it shut.
             async with self._pool.writes([store]) as unit:
                 await unit.rows("await_settles", store)
+                await unit.rows("await_changes", store)
         if state is Gate.OPEN:
             self._news.tell(frozenset({store}))
 

@@ -12,6 +12,7 @@ from crossdock.engines.postgres.lane_writes import lock_lanes
 from crossdock.engines.postgres.pool import Pool, Record
 from crossdock.engines.postgres.scope import PLATFORM_STORE
 from crossdock.engines.postgres.writes import Homes, stores_of, write_audit, write_one
+from crossdock.engines.refusals import refuse_shut
 from crossdock.model.connection import (
     AuditEntry,
     Connection,
@@ -26,6 +27,7 @@ from crossdock.model.connection import (
 )
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import ConnectionId, Instant, StoreId, TokenId
+from crossdock.model.lane import Gate
 from crossdock.stores.port import AddToken, Change, Changes, RevokeToken
 
 CHANGES_MAX = 1_000  # audit entries that one look takes: a process that lagged catches up in bounded steps
@@ -55,6 +57,8 @@ class PostgresRegistry:
         try:
             async with scope(stores) as unit:
                 await lock_lanes(unit, change.writes)
+                rows = await unit.rows("see_gates", list(stores))
+                refuse_shut({StoreId(row[0]): Gate(row[1]) for row in rows})
                 for write in change.writes:
                     await write_one(unit, write, now, homes)
                 await write_audit(unit, change.audit)

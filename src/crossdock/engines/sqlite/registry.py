@@ -8,6 +8,8 @@ from typing import Any
 
 import apsw
 
+from crossdock.engines.refusals import refuse_shut, stores_of_change
+from crossdock.engines.sqlite.journal import head_and_gate
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.statements import Row, query, rows_of
 from crossdock.engines.sqlite.writer import Writer
@@ -25,7 +27,7 @@ from crossdock.model.connection import (
     Token,
 )
 from crossdock.model.ids import ConnectionId, Instant, StoreId, TokenId
-from crossdock.stores.port import Change, Changes
+from crossdock.stores.port import Change, Changes, RevokeToken
 
 
 class SqliteRegistry:
@@ -39,6 +41,7 @@ class SqliteRegistry:
         now = self._clock()
 
         def work(connection: apsw.Connection) -> None:
+            refuse_shut({store: head_and_gate(connection, store)[1] for store in stores_named(connection, change)})
             for write in change.writes:
                 write_one(connection, write, now)
             for entry in change.audit:
@@ -99,6 +102,12 @@ class SqliteRegistry:
             return Changes(seq, frozenset(found - {None}), platform=None in found)
 
         return await self._readers.read(work)
+
+
+def stores_named(connection: apsw.Connection, change: Change) -> set[StoreId]:
+    revoked = [write.token for write in change.writes if isinstance(write, RevokeToken)]
+    homes = [token_of(row).store for one in revoked for row in rows_of(connection, "token", (one,))]
+    return stores_of_change(change) | {store for store in homes if store is not None}
 
 
 def connection_of(row: tuple[Any, ...]) -> Connection:

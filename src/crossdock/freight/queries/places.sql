@@ -47,7 +47,7 @@ SELECT route FROM lanes WHERE store_id = $1 ORDER BY connection_id, route FOR NO
 
 -- name: await_changes
 -- A change of the control plane shares this row when it looks at the gate.
-SELECT store_id FROM stores WHERE store_id = $1 FOR UPDATE
+SELECT store_id FROM journals WHERE store_id = $1 FOR UPDATE
 
 -- name: log_end
 SELECT (SELECT audit_seq FROM installation WHERE id = 1),

@@ -92,6 +92,14 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
 -- name: revoke_token
 UPDATE tokens SET revoked_at = coalesce(revoked_at, $3) WHERE store_id = $1 AND token_id = $2
 
+-- name: see_gates
+-- Whoever shuts a gate then waits for this lock (await_changes): so a change either sees the gate shut, or is done
+-- before the store is taken to stand still. Appends do not wait for it.
+SELECT store_id, gate FROM journals WHERE store_id = ANY ($1::text[]) ORDER BY store_id FOR KEY SHARE
+
+-- name: await_changes
+SELECT store_id FROM journals WHERE store_id = $1 FOR UPDATE
+
 -- name: take_audit_seqs
 -- The last lock of a change, held until its commit: the log has no gap, and nobody reads a number before all below it.
 UPDATE installation SET audit_seq = audit_seq + $1 WHERE id = 1 RETURNING audit_seq - $1
