@@ -136,12 +136,16 @@ def superuser_of(conninfo: str) -> str:
     return str(conninfo_to_dict(conninfo).get("user") or "postgres")
 
 
+def password_of(role: str) -> str:
+    return f"word-of-{role}"
+
+
 def url_of(conninfo: str, role: str, database: str) -> str:
-    """As a URL, in the form that both drivers read: a socket directory stands in the query. Our roles have their name
-    as their password, for a server that asks for one."""
+    """As a URL, in the form that both drivers read: a socket directory stands in the query. Our roles have a
+    password, for a server that asks for one."""
     parts = conninfo_to_dict(conninfo)
     host, port = str(parts.get("host") or "127.0.0.1"), str(parts.get("port") or "5432")
-    password = str(parts.get("password") or "") if role == superuser_of(conninfo) else role
+    password = str(parts.get("password") or "") if role == superuser_of(conninfo) else password_of(role)
     login = quote(role) + (f":{quote(password, safe='')}" if password else "")
     return f"postgresql://{login}@/{database}?host={quote(host, safe='')}&port={port}"
 
@@ -187,7 +191,7 @@ def postgres_estate(postgres_server: str) -> Iterator[Estate]:
     try:
         with psycopg.connect(postgres_server, autocommit=True) as admin:
             for role in (estate.owner, estate.app):
-                admin.execute(f"CREATE ROLE \"{role}\" LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{role}'")
+                admin.execute(f"CREATE ROLE \"{role}\" LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{password_of(role)}'")
             admin.execute(f'CREATE DATABASE "{estate.template}" OWNER "{estate.owner}"')
         house = estate.house(estate.template)
         asyncio.run(migrate(house.owner, login_of(house.app), set(Phase), lambda _: None))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import apsw
 import asyncpg
@@ -27,34 +26,11 @@ from crossdock.testing.journal_suite import DurableSuite, JournalSuite
 from crossdock.testing.lanes_suite import LanesSuite
 from crossdock.testing.registry_suite import RegistrySuite
 from crossdock.testing.samples import NORTH, NOW, drafts, raised
+from migrations.steps import LAST, NEXT, catalogue, run, step, with_more
 from postgres import House
 
 PREVIOUS = Path(__file__).parent / "previous"
 """The statements of the release before, as they were shipped."""
-
-CATALOGUE = {
-    "columns": "SELECT table_name, column_name, data_type, collation_name, is_nullable, column_default,"
-    " generation_expression FROM information_schema.columns WHERE table_schema = 'crossdock'",
-    "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(c.oid) FROM pg_constraint AS c"
-    " JOIN pg_namespace AS n ON n.oid = c.connamespace WHERE n.nspname = 'crossdock'",
-    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'crossdock'",
-    "policies": "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies"
-    " WHERE schemaname = 'crossdock'",
-    "tables": "SELECT relname, relrowsecurity, relforcerowsecurity, reloptions FROM pg_class AS c"
-    " JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'crossdock'",
-    "storage": "SELECT c.relname, a.attname, a.attstorage FROM pg_attribute AS a JOIN pg_class AS c"
-    " ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = 'crossdock' AND a.attnum > 0",
-    "routines": "SELECT proname, prosrc FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace"
-    " WHERE n.nspname = 'crossdock'",
-}
-
-
-def catalogue(url: str) -> dict[str, list[Any]]:
-    """Everything that makes the schema what it is, but for the table of the migrations themselves."""
-    with psycopg.connect(url) as connection:
-        found = {name: sorted(map(str, connection.execute(query).fetchall())) for name, query in CATALOGUE.items()}
-    return {name: [row for row in rows if "migrations" not in row] for name, rows in found.items()}
 
 
 def test_postgresql_schema_is_the_sum_of_its_migrations(postgres: str, postgres_house: House) -> None:
@@ -66,28 +42,39 @@ def test_postgresql_schema_is_the_sum_of_its_migrations(postgres: str, postgres_
     assert catalogue(postgres) == catalogue(postgres_house.admin)
 
 
+DRIFTS = (
+    "ALTER TABLE crossdock.audit ALTER COLUMN outcome TYPE varchar(20)",
+    "ALTER TABLE crossdock.audit ALTER COLUMN outcome SET DEFAULT 'done'",
+    "ALTER TABLE crossdock.audit ALTER COLUMN outcome DROP NOT NULL",
+    "ALTER TABLE crossdock.audit DROP COLUMN outcome",
+    'ALTER TABLE crossdock.stores ALTER COLUMN name TYPE text COLLATE "C"',
+    "ALTER TABLE crossdock.held DROP CONSTRAINT held_state_check",
+    "ALTER TABLE crossdock.held DROP CONSTRAINT held_store_id_position_fkey",
+    "ALTER TABLE crossdock.tokens DROP CONSTRAINT tokens_by_id",
+    "ALTER TABLE crossdock.journals RESET (fillfactor)",
+    "ALTER TABLE crossdock.entries ALTER COLUMN body SET STORAGE EXTENDED",
+    "ALTER TABLE crossdock.entries NO FORCE ROW LEVEL SECURITY",
+    "ALTER TABLE crossdock.entries DISABLE ROW LEVEL SECURITY",
+    "DROP POLICY own_stores ON crossdock.entries",
+    "ALTER POLICY own_stores ON crossdock.entries USING (true)",
+    "CREATE POLICY another ON crossdock.entries FOR SELECT USING (true)",
+    "DROP INDEX crossdock.lanes_by_slot",
+    "CREATE TABLE crossdock.another (id integer)",
+    "COMMENT ON TABLE crossdock.entries IS 'what came in'",
+    "CREATE FUNCTION crossdock.one() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+)
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_a_schema_that_differs_in_anything_is_noticed(postgres_house: House, drift: str) -> None:
+    before = catalogue(postgres_house.admin)
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute(drift)
+    assert catalogue(postgres_house.admin) != before
+
+
 def postgres_module_file(name: str) -> str:
     return str(Path(str(postgres.__file__)).with_name(name))
-
-
-async def run(house: House, phases: set[Phase] = {Phase.PRE}) -> list[str]:  # noqa: B006  # it is only read
-    said: list[str] = []
-    await postgres.migrate(house.owner, postgres.login_of(house.app), phases, said.append)
-    return said
-
-
-def with_more(monkeypatch: pytest.MonkeyPatch, *more: Migration) -> None:
-    """As if a later release's files were there."""
-    every = (*known(postgres.PACKAGE), *more)
-    monkeypatch.setattr(postgres, "known", lambda _: every)
-
-
-def step(number: int, phase: Phase, text: str) -> Migration:
-    return Migration(Step(number, phase), text)
-
-
-NEXT = step(9001, Phase.PRE, "ALTER TABLE entries ADD COLUMN flavour text; CREATE TABLE later (id integer PRIMARY KEY)")
-LAST = step(9001, Phase.POST, "ALTER TABLE entries DROP COLUMN hops")
 
 
 async def test_migrating_twice_changes_nothing(postgres_house: House) -> None:

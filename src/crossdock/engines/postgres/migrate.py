@@ -174,10 +174,11 @@ class _Run:
             done = {row.step for row in await applied(self.connection)}
             if not to_do([one], done, phases):
                 return
+            # Also ends the query before, whose snapshot would live on: an index that is built beside would wait for it.
+            await self.connection.execute("SET LOCAL search_path = crossdock")
             if one.alone:
                 await self._run_alone(one)
             else:
-                await self.connection.execute("SET LOCAL search_path = crossdock")
                 await self.connection.execute(one.text)
             await self.connection.execute(
                 "INSERT INTO crossdock.migrations (number, phase, checksum) VALUES ($1, $2, $3)",
