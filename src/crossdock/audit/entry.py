@@ -29,6 +29,7 @@ ACTIONS = frozenset(
         "event.viewed",
         "lane.replayed",
         "store.created",
+        "store.gate_set",
         "token.issued",
         "token.revoked",
     }

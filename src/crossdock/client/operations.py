@@ -50,6 +50,10 @@ class Operations(ABC, Generic[Made]):
     def store(self, store: str) -> Made:
         return self.call(asking("stores", store))
 
+    def set_gate(self, store: str, state: str) -> Made:
+        """`state` is open, closing or shut: how a store is stopped while it moves to another database."""
+        return self.call(putting("stores", store, "gate", body={"state": state}))
+
     def core(self, store: str) -> Made:
         return self.call(asking("stores", store, "core"))
 

@@ -24,7 +24,7 @@ class Desk:
 
 def build_desk(office: Office, trials: Trials, journal: Journal, lanes: Lanes) -> Desk:
     return Desk(
-        StoreDesk(office),
+        StoreDesk(office, journal),
         ConnectionDesk(office, trials),
         CredentialDesk(office),
         TokenDesk(office),

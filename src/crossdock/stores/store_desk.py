@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from crossdock.credentials.secret import Secret
+from crossdock.journal.port import Journal
 from crossdock.model.connection import CoreEndpoint, CoreMode, Store
 from crossdock.model.contract import Verify
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import STORE_ID, StoreId
+from crossdock.model.lane import Gate
 from crossdock.model.limits import SECRET_BYTES_MAX
 from crossdock.signing import SCHEMES
 from crossdock.signing.scheme import unusable
@@ -27,8 +29,9 @@ class CoreWish:
 
 
 class StoreDesk:
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, journal: Journal) -> None:
         self._office = office
+        self._journal = journal
 
     async def create(self, act: Act, store: StoreId, name: str) -> Store:
         """Invalid (CD3010) for an id that is no DNS label, Conflict (CD3003) for one that is taken."""
@@ -43,6 +46,14 @@ class StoreDesk:
 
     async def read(self, store: StoreId) -> Store:
         return await self._office.store(store)
+
+    async def set_gate(self, act: Act, store: StoreId, gate: Gate) -> Store:
+        """For a store that moves to another database. On record before it counts, in the installation's log: a shut
+        store's own log takes nothing."""
+        found = await self._office.store(store)
+        await self._office.commit(act, "store.gate_set", (None, store), (), gate=str(gate))
+        await self._journal.gate(store, gate)
+        return found
 
     async def core_endpoint(self, store: StoreId) -> CoreEndpoint:
         """Pull, where nothing has been set."""

@@ -11,6 +11,7 @@ from crossdock.credentials.secret import Secret
 from crossdock.http.api.asked import Asked, Body, Limit, Shown, StorePath, doing
 from crossdock.model.connection import CoreEndpoint, CoreMode, Store
 from crossdock.model.ids import STORE_ID, StoreId
+from crossdock.model.lane import Gate
 from crossdock.model.limits import SECRET_BYTES_MAX
 from crossdock.stores.authority import Action
 from crossdock.stores.store_desk import CoreWish
@@ -33,6 +34,17 @@ class StoreShown(Shown):
 class StorePage(Shown):
     items: list[StoreShown]
     next: str | None = Field(description="`after` of the next page; null at the end.")
+
+
+class GateBody(Body):
+    state: Gate = Field(
+        description="`closing`: no more events, no new deliveries. `shut`: nothing of the store changes. Or `open`."
+    )
+
+
+class GateShown(Shown):
+    id: str
+    state: Gate
 
 
 class CoreBody(Body):
@@ -77,6 +89,13 @@ async def list_stores(asked: Asked, after: Annotated[str, Query(max_length=63)] 
 async def read_store(asked: Asked, store: StorePath) -> StoreShown:
     """One store."""
     return shown(await asked.parts.desk.stores.read(store))
+
+
+@router.put("/stores/{store}/gate", **doing(Action.STORE_GATE))
+async def set_gate(asked: Asked, store: StorePath, body: GateBody) -> GateShown:
+    """Stop a store that moves to another database, or let it go on. Its senders get 503 with Retry-After meanwhile."""
+    found = await asked.parts.desk.stores.set_gate(asked.act, store, body.state)
+    return GateShown(id=found.id, state=body.state)
 
 
 @router.get("/stores/{store}/core", **doing(Action.CORE_READ))
