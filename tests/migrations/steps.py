@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -62,3 +63,9 @@ def step(number: int, phase: Phase, text: str) -> Migration:
 
 NEXT = step(9001, Phase.PRE, "ALTER TABLE entries ADD COLUMN flavour text; CREATE TABLE later (id integer PRIMARY KEY)")
 LAST = step(9001, Phase.POST, "ALTER TABLE entries DROP COLUMN hops")
+
+
+def named(text: str) -> Mapping[str, str]:
+    """The statements of a file of queries."""
+    parts = text.split("-- name: ")[1:]
+    return {name: body.strip() for name, _, body in (part.partition("\n") for part in parts)}

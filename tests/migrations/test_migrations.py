@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import apsw
@@ -26,7 +27,7 @@ from crossdock.testing.journal_suite import DurableSuite, JournalSuite
 from crossdock.testing.lanes_suite import LanesSuite
 from crossdock.testing.registry_suite import RegistrySuite
 from crossdock.testing.samples import NORTH, NOW, drafts, raised
-from migrations.steps import LAST, NEXT, catalogue, run, step, with_more
+from migrations.steps import LAST, NEXT, catalogue, named, run, step, with_more
 from postgres import House
 
 PREVIOUS = Path(__file__).parent / "previous"
@@ -199,6 +200,40 @@ def test_numbers_have_no_gap(package: str) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+TAKES_AWAY = re.compile(
+    r"\b(DROP\s+(TABLE|COLUMN|POLICY|CONSTRAINT|SCHEMA|FUNCTION)|RENAME|SET\s+NOT\s+NULL|SET\s+DATA|TRUNCATE"
+    r"|(COLUMN\s+)?\w+\s+TYPE|ADD\s+COLUMN\s+\w+\s+(?!.*\bDEFAULT\b)[^,;]*\bNOT\s+NULL)\b",
+    re.IGNORECASE,
+)
+"""What the release before may stumble over. On PostgreSQL alone: SQLite makes a table anew to change it."""
+
+
+def test_a_pre_migration_of_postgresql_takes_nothing_away() -> None:
+    pre = [one for one in known(postgres.PACKAGE) if one.step.phase is Phase.PRE]
+    assert [str(one.step) for one in pre if TAKES_AWAY.search(one.text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE held DROP COLUMN key",
+        "ALTER TABLE held RENAME COLUMN key TO lock",
+        "ALTER TABLE held ALTER COLUMN key TYPE bytea",
+        "ALTER TABLE held ALTER COLUMN key SET NOT NULL",
+        "ALTER TABLE held ADD COLUMN flavour text NOT NULL;",
+        "DROP TABLE held",
+    ],
+)
+def test_a_migration_that_takes_away_is_noticed(text: str) -> None:
+    assert TAKES_AWAY.search(text)
+    assert not TAKES_AWAY.search("ALTER TABLE held ADD COLUMN flavour text NOT NULL DEFAULT 'none'")
+
+
+def test_only_what_runs_concurrently_goes_without_a_transaction() -> None:
+    alone = [one for one in known(postgres.PACKAGE) if one.alone]
+    assert [str(one.step) for one in alone if any("CONCURRENTLY" not in part for part in one.statements)] == []
+
+
 def test_a_file_of_the_first_release_is_taken_up() -> None:
     connection = apsw.Connection(":memory:")
     first, *later = known(database.PACKAGE)
@@ -218,14 +253,10 @@ def test_a_file_that_a_later_release_took_from_is_refused() -> None:
         database.migrate(connection)
 
 
-def named(text: str) -> Mapping[str, str]:
-    parts = text.split("-- name: ")[1:]
-    return {name: body.strip() for name, _, body in (part.partition("\n") for part in parts)}
-
-
 class TestThePreviousReleaseOnSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):
     """The statements of the release before, wherever it had one of that name, on a file that has every `pre` migration
-    of this one: what was added is in nobody's way. The code around the statements is this release's."""
+    of this one: what was added is in nobody's way. The code around the statements is this release's, so that it does
+    not show what that code did otherwise."""
 
     @pytest.fixture(autouse=True)
     def _previous(self, monkeypatch: pytest.MonkeyPatch) -> None:
