@@ -65,17 +65,17 @@ async def source(tmp_path: Path) -> AsyncIterator[SqliteSource]:
 
 
 @asynccontextmanager
-async def place(house: House, *, keep_numbers: bool = False) -> AsyncIterator[PostgresPlace]:
+async def place(house: House) -> AsyncIterator[PostgresPlace]:
     pool = freight_pool(house.app)
     await pool.open()
     try:
-        yield PostgresPlace(pool, keep_numbers=keep_numbers)
+        yield PostgresPlace(pool)
     finally:
         await pool.close()
 
 
 async def copy(source: Source, house: House, told: Silent | None = None, **more: Any) -> list[Proved]:
-    async with place(house, keep_numbers=more.pop("keep_numbers", True)) as there:
+    async with place(house) as there:
         return await Copying(source, there, AtRest(), told or Silent(), **more).run()
 
 
@@ -215,7 +215,7 @@ async def test_killed_anywhere_it_goes_on_and_carries_nothing_twice(
 async def test_done_again_it_proves_and_changes_nothing(source: SqliteSource, postgres_house: House) -> None:
     first = await copy(source, postgres_house)
     told = Silent()
-    again = await copy(source, postgres_house, told, keep_numbers=False)
+    again = await copy(source, postgres_house, told)
     assert [one.digest for one in again] == [one.digest for one in first]
     assert (told.carried, told.there) == (0, list(STORES))
 
@@ -223,12 +223,12 @@ async def test_done_again_it_proves_and_changes_nothing(source: SqliteSource, po
 async def test_one_store_alone_brings_nothing_of_the_platform(source: SqliteSource, postgres_house: House) -> None:
     async with served(postgres_house) as engine:
         await engine.registry.commit(Change((), (audit(None), audit(None))))
-    await copy(source, postgres_house, only=NORTH, keep_numbers=False)
+    await copy(source, postgres_house, only=NORTH)
     async with served(postgres_house) as engine:
         assert [one.id for one in await engine.registry.stores()] == [NORTH]
         assert [one.store for one in await engine.registry.audit(None, 0, 99)] == [None, None, *[NORTH] * 4]
         assert {one.store for one in await engine.registry.tokens()} == {NORTH}
-    await raised(NotFound, copy(source, postgres_house, only=StoreId("nobody"), keep_numbers=False))
+    await raised(NotFound, copy(source, postgres_house, only=StoreId("nobody")))
 
 
 async def test_a_destination_with_a_store_of_its_own_by_that_name_is_refused(
@@ -237,7 +237,7 @@ async def test_a_destination_with_a_store_of_its_own_by_that_name_is_refused(
     async with served(postgres_house) as engine:
         await fill(engine, NORTH, entries=12)
         kept = await said(engine, (NORTH,))
-    error = await raised(Conflict, copy(source, postgres_house, only=NORTH, keep_numbers=False))
+    error = await raised(Conflict, copy(source, postgres_house, only=NORTH))
     assert error.code == "CD5026"
     async with served(postgres_house) as engine:
         assert await said(engine, (NORTH,)) == kept
@@ -250,7 +250,7 @@ async def test_a_destination_with_a_log_of_its_own_is_refused_and_keeps_its_toke
         await platform(engine)
         await engine.registry.commit(Change((), (audit(None, "its.own"),)))
         tokens = await engine.registry.tokens()
-    error = await raised(Conflict, copy(source, postgres_house, keep_numbers=False))
+    error = await raised(Conflict, copy(source, postgres_house))
     assert error.code == "CD5026"
     async with served(postgres_house) as engine:
         assert await engine.registry.tokens() == tokens
@@ -273,7 +273,7 @@ async def test_the_proof_names_what_differs(source: SqliteSource, postgres_house
     await copy(source, postgres_house)
     with psycopg.connect(postgres_house.admin) as admin:
         assert admin.execute(SABOTAGE[table]).rowcount > 0
-    error = await raised(Conflict, copy(source, postgres_house, keep_numbers=False))
+    error = await raised(Conflict, copy(source, postgres_house))
     assert isinstance(error.__cause__, Conflict)
     assert error.__cause__.code == "CD5025"
     assert f"in {table}," in error.__cause__.message

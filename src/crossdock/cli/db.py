@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crossdock.cli.copy import copy
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Shown, lines, table
 from crossdock.engines.migrations import Phase
@@ -99,3 +100,8 @@ def shown(state: SchemaState) -> Shown:
     head = f"{state.engine} {state.version}: {state.why or 'this release can serve on it.'}"
     bad = bool(state.why) or any(one.altered for one in state.steps)
     return Shown(data, (head, "", *drawn.parts), failed=bad)
+
+
+command(app, "copy", epilog="Example: crossdock db copy --from var/crossdock.db --to postgresql://app@db/crossdock")(
+    copy
+)

@@ -40,6 +40,15 @@ def show(seat: Seat, store: Store) -> Shown:
         return details(crossdock.store(store))
 
 
+@command(app, "gate", epilog="Example: crossdock store gate sofia open, to undo a copy that was given up")
+def gate(
+    seat: Seat, store: Store, state: Annotated[str, typer.Argument(help="open, closing or shut.", metavar="STATE")]
+) -> Shown:
+    """Stop a store that moves to another database, or let it go on where it is."""
+    with seat.client() as crossdock:
+        return details(crossdock.set_gate(store, state))
+
+
 @command(
     app, "core", epilog="Example: crossdock store core sofia --mode push --endpoint https://core.example/crossdock"
 )

@@ -45,6 +45,9 @@ class Copying:
 
     async def run(self) -> list[Proved]:
         """Conflict CD5025, CD5026 or CD5029: see `Journey`. NotFound (CD3004) for a store that is not there."""
+        counter, _ = await self.destination.log_end()
+        # Where nobody has changed anything yet, the log keeps its numbers: the counter stays 0 until all is there.
+        self.destination.keeps_numbers = counter == 0 and self.hold.still and self.only is None
         if not self.destination.keeps_numbers:
             await self.destination.number_on()
         stores = await self._stores()

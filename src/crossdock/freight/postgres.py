@@ -35,11 +35,12 @@ def freight_pool(url: str) -> Pool:
 class PostgresPlace:
     """`freight.port.Destination` over a pool of `freight_pool`.
 
-    `keep_numbers`: audit entries keep their numbers in the installation's log; for a database whose log is empty."""
+    `keeps_numbers`: audit entries keep their numbers in the installation's log, for a database whose log is empty; else
+    they are numbered on."""
 
-    def __init__(self, pool: Pool, *, keep_numbers: bool = False) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self.keeps_numbers = keep_numbers
+        self.keeps_numbers = False
 
     async def stores(self) -> list[StoreId]:
         async with self._pool.reads_platform() as unit:
