@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from bench.ha.settings import DATABASE, patroni_yaml
+from bench.ha.settings import DATABASE, ENVIRONMENT, EXAMPLE, patroni_yaml
 from bench.server import binaries
 from crossdock.demo.processes import free_ports
 
@@ -78,6 +78,11 @@ class Node:
         except OSError:
             return 0
 
+    def takes_writes(self) -> bool:
+        with suppress(psycopg.Error), psycopg.connect(self.conninfo, autocommit=True) as connection:
+            return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+        return False
+
 
 @dataclass(slots=True)
 class Cluster:
@@ -103,19 +108,13 @@ class Cluster:
         first, *others = self.nodes
         for node in self.nodes:
             node.home.mkdir(mode=0o700)
-            config = node.home / "patroni.yml"
-            config.write_text(patroni_yaml(node, client, binaries(), synchronous=self.synchronous))
+            (node.home / "patroni.yml").write_text(patroni_yaml(node, client, binaries(), synchronous=self.synchronous))
+            shutil.copy(EXAMPLE / "post_bootstrap.sh", node.home)
             if os.geteuid() == 0:
-                shutil.chown(node.home, "nobody", "nogroup")
-                shutil.chown(config, "nobody", "nogroup")
+                for path in (node.home, *node.home.iterdir()):
+                    shutil.chown(path, "nobody", "nogroup")
         self.revive(first)
-        self._until(lambda: first.answers("/primary") == 200, "the first node is no primary")
-        with psycopg.connect(first.conninfo, autocommit=True) as connection:
-            # What is made before a standby is there must not wait for one.
-            connection.execute("SET synchronous_commit = local")
-            connection.execute("CREATE ROLE crossdock_owner LOGIN")
-            connection.execute("CREATE ROLE crossdock_app LOGIN NOSUPERUSER NOBYPASSRLS")
-            connection.execute(f"CREATE DATABASE {DATABASE} OWNER crossdock_owner")
+        self._until(lambda: self.primary() is first, "the first node is no primary")
         for node in others:
             self.revive(node)
         self.wait_for_standbys()
@@ -126,8 +125,8 @@ class Cluster:
         return f"postgresql://{role}@{hosts}/{database}?target_session_attrs=read-write"
 
     def primary(self) -> Node | None:
-        """The node that Patroni calls the primary; None while there is none."""
-        return next((node for node in self.nodes if node.answers("/primary") == 200), None)
+        """The node that Patroni calls the primary, and that takes writes by now; None while there is none."""
+        return next((node for node in self.nodes if node.answers("/primary") == 200 and node.takes_writes()), None)
 
     def wait_for_primary(self) -> Node:
         return self._found(self.primary, "there is no primary")
@@ -217,7 +216,7 @@ class Cluster:
         log = (self.home / f"{name}.log").open("ab")
         self._files.append(log)
         path = f"/usr/bin:/bin:{binaries()}"  # Debian's own Python for Patroni, whatever is active here
-        environment = {"PATH": path, "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
+        environment = {"PATH": path, "HOME": str(self.home), "LC_ALL": "C.UTF-8", **ENVIRONMENT}
         return subprocess.Popen(
             [*account, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment
         )

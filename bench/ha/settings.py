@@ -1,4 +1,4 @@
-"""What each node's Patroni is told."""
+"""What each node's Patroni is told: the example in `deploy/patroni`, on loopback and with short times."""
 
 from __future__ import annotations
 
@@ -8,27 +8,14 @@ from typing import Any, Protocol
 import yaml
 
 DATABASE = "crossdock"
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "patroni"
+PASSWORD = "unused"
+"""Everything stays on loopback of one machine, and who may connect is not what is tried here."""
 
-TTL_SECONDS = 5
-"""How long the primary's key in etcd lives unless it is renewed: after that a standby may take over. Production takes
-30: a short one fails over when the primary is merely slow."""
-LOOP_SECONDS = 1
-RETRY_SECONDS = 2
+ENVIRONMENT = {"DATABASE_OWNER_PASSWORD": PASSWORD, "DATABASE_APP_PASSWORD": PASSWORD}
 
-PARAMETERS: dict[str, Any] = {
-    "max_connections": 100,
-    "shared_buffers": "128MB",
-    "wal_level": "replica",
-    "max_wal_senders": 10,
-    "max_replication_slots": 10,
-    "wal_keep_size": "256MB",
-    "fsync": "on",
-    "full_page_writes": "on",
-    # How soon a standby that lost its primary asks for another, else 5 s. After a failover commits wait for it.
-    "wal_retrieve_retry_interval": "500ms",
-    "checkpoint_timeout": "15min",
-    "max_wal_size": "1GB",
-}
+TIMES = {"ttl": 5, "loop_wait": 1, "retry_timeout": 2}
+"""In seconds. Of a time to writable, `ttl` is the largest part; the example's is 30."""
 
 
 class Place(Protocol):
@@ -47,55 +34,34 @@ class Place(Protocol):
 
 
 def patroni_yaml(node: Place, etcd: int, binaries: Path, *, synchronous: bool) -> str:
-    """Strict: a primary without a synchronous standby takes no writes, rather than acknowledge what one disk holds."""
-    commit = "on" if synchronous else "local"
-    return yaml.safe_dump(
-        {
-            "scope": "crossdock",
-            "name": node.name,
-            "restapi": {"listen": f"127.0.0.1:{node.rest}", "connect_address": f"127.0.0.1:{node.rest}"},
-            "etcd3": {"hosts": f"127.0.0.1:{etcd}"},
-            "bootstrap": {
-                "dcs": {
-                    "ttl": TTL_SECONDS,
-                    "loop_wait": LOOP_SECONDS,
-                    "retry_timeout": RETRY_SECONDS,
-                    "synchronous_mode": synchronous,
-                    "synchronous_mode_strict": synchronous,
-                    # Of the planted fault alone: a standby that is behind may be promoted.
-                    "maximum_lag_on_failover": 1_048_576_000,
-                    "postgresql": {
-                        "use_pg_rewind": True,
-                        "use_slots": True,
-                        "parameters": {**PARAMETERS, "synchronous_commit": commit},
-                    },
-                },
-                "initdb": [{"encoding": "UTF8"}, {"locale": "C"}, "data-checksums"],
-            },
-            "postgresql": {
-                "listen": f"127.0.0.1:{node.port}",
-                "connect_address": f"127.0.0.1:{node.port}",
-                "data_dir": str(node.data),
-                "bin_dir": str(binaries),
-                "pgpass": str(node.home / "pgpass"),
-                # Everything stays on loopback of one machine: who may connect is not what is tried here.
-                "pg_hba": [
-                    "local all all trust",
-                    "host all all 127.0.0.1/32 trust",
-                    "host replication all 127.0.0.1/32 trust",
-                ],
-                "parameters": {"unix_socket_directories": str(node.home)},
-                "authentication": {
-                    "superuser": {"username": "postgres", "password": "unused"},
-                    "replication": {"username": "replicator", "password": "unused"},
-                    "rewind": {"username": "rewinder", "password": "unused"},
-                },
-                # A copy that waits for a spread checkpoint would begin minutes later.
-                "basebackup": [{"checkpoint": "fast"}],
-                "remove_data_directory_on_rewind_failure": True,
-                "remove_data_directory_on_diverged_timelines": True,
-            },
-            "watchdog": {"mode": "off"},
-        },
-        sort_keys=False,
-    )
+    """`synchronous` off plants the fault: no standby is waited for, and one that is behind may be promoted."""
+    told: dict[str, Any] = yaml.safe_load((EXAMPLE / "patroni.yml").read_text(encoding="utf-8"))
+    told["name"] = node.name
+    told["etcd3"] = {"hosts": f"127.0.0.1:{etcd}"}
+    told["restapi"] = dict.fromkeys(("listen", "connect_address"), f"127.0.0.1:{node.rest}")
+    cluster = told["bootstrap"]["dcs"]
+    cluster |= TIMES
+    if not synchronous:
+        cluster |= {
+            "synchronous_mode": False,
+            "synchronous_mode_strict": False,
+            "maximum_lag_on_failover": 1_000_000_000,
+        }
+        cluster["postgresql"]["parameters"]["synchronous_commit"] = "local"
+    told["bootstrap"]["post_bootstrap"] = str(node.home / "post_bootstrap.sh")
+    told["postgresql"] |= {
+        **dict.fromkeys(("listen", "connect_address"), f"127.0.0.1:{node.port}"),
+        "data_dir": str(node.data),
+        "bin_dir": str(binaries),
+        "pgpass": str(node.home / "pgpass"),
+        "pg_hba": [
+            "local all all trust",
+            "host all all 127.0.0.1/32 trust",
+            "host replication all 127.0.0.1/32 trust",
+        ],
+        "parameters": {"unix_socket_directories": str(node.home)},
+    }
+    for role in told["postgresql"]["authentication"].values():
+        role["password"] = PASSWORD
+    told["watchdog"] = {"mode": "off"}
+    return yaml.safe_dump(told, sort_keys=False)

@@ -26,6 +26,9 @@ class Word:
     def not_acknowledged(self, why: str) -> None:
         self.refused[why] = self.refused.get(why, 0) + 1
 
+    def refusals(self) -> str:
+        return ", ".join(f"{count} x {why}" for why, count in sorted(self.refused.items())) or "nothing"
+
     def listen(self) -> None:
         """Measures silence from now on."""
         self._last, self._silence = time.monotonic(), 0.0
