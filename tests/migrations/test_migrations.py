@@ -128,6 +128,10 @@ async def test_this_release_does_not_serve_where_a_later_one_took_away(
         await run(postgres_house, set(Phase))
     error = await raised(Unavailable, PostgresEngine(postgres_house.app, lambda: NOW).start())
     assert (error.code, "9001_post" in error.message) == ("CD5030", True)
+    with_more(monkeypatch, step(9000, Phase.PRE, "CREATE TABLE earlier (id integer)"))
+    before = catalogue(postgres_house.admin)
+    assert (await raised(Unavailable, run(postgres_house))).code == "CD5030"
+    assert catalogue(postgres_house.admin) == before
 
 
 async def test_a_lock_that_is_not_to_be_had_leaves_nothing_half_done(
@@ -249,8 +253,11 @@ def test_a_file_that_a_later_release_took_from_is_refused() -> None:
     connection = apsw.Connection(":memory:")
     database.migrate(connection)
     connection.execute("INSERT INTO migrations (number, phase, checksum) VALUES (9001, 'post', '')")
+    connection.execute("DELETE FROM migrations WHERE number = 2")
+    before = database.applied(connection)
     with pytest.raises(Unavailable, match="9001_post"):
         database.migrate(connection)
+    assert database.applied(connection) == before
 
 
 class TestThePreviousReleaseOnSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):

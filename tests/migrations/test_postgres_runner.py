@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +25,7 @@ from crossdock.testing.samples import NOW, raised
 from migrations.steps import catalogue, run, step, with_more
 from postgres import Estate, House
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "migrations.md"
 INDEX = step(
     9001,
     Phase.PRE,
@@ -85,6 +88,15 @@ async def test_two_runners_build_an_index_once(postgres_house: House, monkeypatc
     said = await asyncio.gather(*(run(postgres_house) for _ in range(3)))
     assert sum(line == "applied 9001_pre" for lines in said for line in lines) == 1
     assert asked(postgres_house, VALID) is True
+
+
+async def test_the_example_of_the_guide_runs(postgres_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = re.findall(r"^```sql\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    example = step(9001, Phase.PRE, text)
+    assert (example.alone, example.statement_ms(0)) == (True, 3_600_000)
+    with_more(monkeypatch, example)
+    assert "applied 9001_pre" in await run(postgres_house)
+    assert asked(postgres_house, VALID.replace("stores_by_name", "entries_by_type")) is True
 
 
 async def test_an_index_whose_making_was_cut_short_is_made_anew(

@@ -85,7 +85,12 @@ async def applied(connection: asyncpg.Connection) -> list[Applied]:
 
 async def require(connection: asyncpg.Connection) -> None:
     """Unavailable (CD5030) unless the schema is fit for this release."""
-    why = unfit(known(PACKAGE), {one.step for one in await applied(connection)})
+    await _refuse_unfit(connection, set())
+
+
+async def _refuse_unfit(connection: asyncpg.Connection, coming: Collection[Step]) -> None:
+    """Also of a database that would be unfit after those that are coming."""
+    why = unfit(known(PACKAGE), {one.step for one in await applied(connection)} | set(coming))
     if why:
         raise Unavailable("CD5030", why, remedy="Run `crossdock db migrate`, or the release that the database is for.")
 
@@ -94,13 +99,14 @@ async def migrate(owner_url: str, app: Login, phases: Collection[Phase], say: Ca
     """Applies what is missing of the phases, as the owner, and gives the runtime role its grants. Run twice, the second
     does nothing. Two at once take turns.
 
-    Unavailable CD5002 if no server answers, CD5031 if a lock was not to be had, CD5038 if a statement took too long;
-    Invalid CD5032 if the runtime role does not exist and cannot be made, CD5034 if it is the owner, CD5037 if the
-    owner's role may not change the schema."""
+    Unavailable CD5002 if no server answers, CD5030 if a later release has taken something away, CD5031 if a lock was not
+    to be had, CD5038 if a statement took too long; Invalid CD5032 if the runtime role does not exist and cannot be made,
+    CD5034 if it is the owner, CD5037 if the owner's role may not change the schema."""
     async with connected(owner_url) as connection:
         await _refuse_owner(connection, app)
         try:
             await _lay_foundation(connection)
+            await _refuse_unfit(connection, {one.step for one in known(PACKAGE)})
             run = _Run(owner_url, connection, say)
             for one in known(PACKAGE):
                 await run.patiently(str(one.step), partial(run.apply, one, phases))

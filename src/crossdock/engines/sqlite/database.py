@@ -109,7 +109,11 @@ def migrate(connection: apsw.Connection, phases: Collection[Phase] = (Phase.PRE,
     Unavailable (CD5004) for a file that is not ours, or that a later release has taken something away from."""
     refuse_foreign(connection)
     ours = known(PACKAGE)
-    missing = to_do(ours, {one for one, _, _ in applied(connection)}, phases)
+    there = {one for one, _, _ in applied(connection)}
+    missing = to_do(ours, there, phases)
+    why = unfit(ours, there | {one.step for one in missing})
+    if why:
+        raise unsafe(why)
     for one in missing:
         with connection:
             connection.execute(one.text)
@@ -118,9 +122,6 @@ def migrate(connection: apsw.Connection, phases: Collection[Phase] = (Phase.PRE,
             connection.execute("INSERT INTO migrations (number, phase, checksum) VALUES (?, ?, ?)", note)
             connection.execute(f"PRAGMA user_version = {LAYOUT}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    why = unfit(ours, {one for one, _, _ in applied(connection)})
-    if why:
-        raise unsafe(why)
     return [one.step for one in missing]
 
 
