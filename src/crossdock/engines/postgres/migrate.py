@@ -99,9 +99,9 @@ async def migrate(owner_url: str, app: Login, phases: Collection[Phase], say: Ca
     """Applies what is missing of the phases, as the owner, and gives the runtime role its grants. Run twice, the second
     does nothing. Two at once take turns.
 
-    Unavailable CD5002 if no server answers, CD5030 if a later release has taken something away, CD5031 if a lock was not
-    to be had, CD5038 if a statement took too long; Invalid CD5032 if the runtime role does not exist and cannot be made,
-    CD5034 if it is the owner, CD5037 if the owner's role may not change the schema."""
+    Unavailable CD5002 if no server answers, CD5030 if a later release has taken something away, CD5031 if a lock was
+    not to be had, CD5038 if a statement took too long; Invalid CD5032 if the runtime role does not exist and cannot be
+    made, CD5034 if it is the owner, CD5037 if the owner's role may not change the schema."""
     async with connected(owner_url) as connection:
         await _refuse_owner(connection, app)
         try:
