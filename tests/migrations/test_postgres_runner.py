@@ -227,6 +227,21 @@ async def test_a_role_is_made_and_no_statement_has_its_password(
             told(postgres_house, f"DROP OWNED BY {login.role}; DROP ROLE {login.role}")
 
 
+async def test_two_databases_of_one_server_may_ask_for_one_role_at_once(postgres_estate: Estate) -> None:
+    login = postgres.Login(f"crossdock_new_{uuid4().hex}", "a secret word")
+    with postgres_estate.copy() as one, postgres_estate.copy() as other:
+        said: list[str] = []
+        try:
+            await asyncio.gather(
+                *(postgres.migrate(house.admin, login, {Phase.PRE}, said.append) for house in (one, other))
+            )
+            assert said.count(f"{login.role} may use the schema") == 2
+        finally:
+            for house in (one, other):
+                told(house, f"DROP OWNED BY {login.role}")
+            told(one, f"DROP ROLE {login.role}")
+
+
 @pytest.mark.parametrize(
     "password",
     [

@@ -25,6 +25,14 @@ STATEMENT_MS_MAX = 60_000  # more is said in the file itself
 LOCK_TRIES_MAX = 10
 LOCK_PAUSE_SECONDS = 1.0  # between two tries: what waited behind us goes on meanwhile
 
+MADE_MEANWHILE = (
+    asyncpg.UniqueViolationError,
+    asyncpg.DuplicateSchemaError,
+    asyncpg.DuplicateTableError,
+    asyncpg.DuplicateObjectError,
+)
+"""What a statement that makes something may say when another runner makes it in the same moment."""
+
 SCHEMA = "CREATE SCHEMA IF NOT EXISTS crossdock"
 FOUNDATION = """
 CREATE TABLE IF NOT EXISTS crossdock.migrations (
@@ -141,7 +149,7 @@ async def _opened(url: str) -> AsyncIterator[asyncpg.Connection]:
 class _Run:
     """`has_turn` tells whoever waits for a lock of the migration from whoever waits for another runner to end."""
 
-    owner_url: str
+    owner_url: str = field(repr=False)
     connection: asyncpg.Connection
     say: Callable[[str], None]
     has_turn: bool = False
@@ -255,8 +263,8 @@ async def _lay_foundation(connection: asyncpg.Connection) -> None:
         (FOUNDATION, "to_regclass('crossdock.migrations')"),
     ):
         if await connection.fetchval(f"SELECT {there}") is None:
-            with suppress(asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.DuplicateTableError):
-                await connection.execute(statement)  # or another one makes it in this very moment
+            with suppress(*MADE_MEANWHILE):
+                await connection.execute(statement)
 
 
 async def _make_role(connection: asyncpg.Connection, app: Login) -> bool:
@@ -275,7 +283,11 @@ async def _make_role(connection: asyncpg.Connection, app: Login) -> bool:
     if app.password:
         salt = await connection.fetchval("SELECT gen_random_uuid()")
         password = f" PASSWORD {literal(scram(app.password, salt.bytes))}"
-    await connection.execute(f"CREATE ROLE {quoted(app.role)} {limits}{password}")
+    try:
+        async with connection.transaction():
+            await connection.execute(f"CREATE ROLE {quoted(app.role)} {limits}{password}")
+    except MADE_MEANWHILE:  # for another database of the server: a role is all databases'
+        return False
     return True
 
 
