@@ -1,8 +1,8 @@
 """`python -m bench.ha`: a cluster under Patroni, and its primary killed under Crossdock's load.
 
 Per kill the time to writable, as senders see it; in the end what was acknowledged and what of it is lost, which must be
-nothing. Then the planted fault, asynchronous replication, which must lose something; and the trap of a commit whose wait
-for the standby was cancelled. Needs Debian's patroni, etcd-server and postgresql-15, and a quarter of an hour.
+nothing. Then the trap of a commit whose wait for the standby was cancelled, and the planted fault, asynchronous
+replication, which must lose something. Needs Debian's patroni, etcd-server and postgresql-15, and a quarter of an hour.
 
 `--kills N --nodes 2|3 --saboteur-kills N --load crossdock|plain --no-trap`
 """

@@ -38,7 +38,7 @@ def fail_over(
     cluster: Cluster, word: Word, kills: int, say: Callable[[str], None], *, between: Callable[[], None] = lambda: None
 ) -> list[float]:
     """Kills the primary `kills` times; every second time its links to the standbys freeze a moment before, as on a slow
-    network. `between` is done before each. The silences; ClusterFailed if nobody is acknowledged again within a minute."""
+    network. `between` is done before each. The silences; ClusterFailed if nobody is acknowledged again in a minute."""
     dice, silences = random.Random(1), []
     for number in range(1, kills + 1):
         if not word.heard(WORD_SECONDS_MAX):

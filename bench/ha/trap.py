@@ -94,7 +94,8 @@ class Frozen:
 
     def shown(self) -> str:
         return (
-            f"{FROZEN_SECONDS:.0f} s without a standby's word, {self.cancelled} waits cancelled: {self.acknowledged} acknowledged, refused: {self.refused};"
+            f"{FROZEN_SECONDS:.0f} s without a standby's word, {self.cancelled} waits cancelled:"
+            f" {self.acknowledged} acknowledged, refused: {self.refused};"
             f" {self.unhelpful} without Retry-After;"
             f" {self.backends} sessions of Crossdock on the server in the end;"
             f" {self.stood} orders stood on the primary alone when it was killed;"
@@ -106,7 +107,8 @@ def cancel_all(one: Estate) -> int:
     """Cancels every session of Crossdock that waits for a standby; how many."""
     return len(
         one.stage.place.rows(
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'crossdock_app' AND wait_event = 'SyncRep'"
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'crossdock_app' AND wait_event = 'SyncRep'"
         )
     )
 
