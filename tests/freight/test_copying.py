@@ -76,7 +76,7 @@ async def place(house: House) -> AsyncIterator[PostgresPlace]:
 
 async def copy(source: Source, house: House, told: Silent | None = None, **more: Any) -> list[Proved]:
     async with place(house) as there:
-        return await Copying(source, there, AtRest(), told or Silent(), **more).run()
+        return await Copying(source, there, AtRest(), told or Silent(), lambda _: audit(None), **more).run()
 
 
 async def said(engine: Engine, stores: tuple[StoreId, ...] = STORES) -> dict[str, Any]:

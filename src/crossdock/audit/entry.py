@@ -30,6 +30,7 @@ ACTIONS = frozenset(
         "lane.replayed",
         "store.created",
         "store.gate_set",
+        "store.moved",
         "token.issued",
         "token.revoked",
     }

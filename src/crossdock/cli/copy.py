@@ -21,9 +21,12 @@ from crossdock.freight.ends import AskedHold, file_source, postgres_place
 from crossdock.freight.proof import Proved
 from crossdock.freight.standing import GRACE_SECONDS, AtRest, Hold
 from crossdock.freight.tables import shown
+from crossdock.model.connection import AuditEntry
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import StoreId
 from crossdock.settings import read_settings
+from crossdock.stores.store_desk import arrival
+from crossdock.wiring.ground import clock, operator
 
 LINE_SECONDS = 5.0  # how often a long copy says that it goes on, where there is no terminal
 
@@ -75,7 +78,12 @@ class Wish:
 
 async def run(path: Path, url: str, wish: Wish, told: Told) -> list[Proved]:
     async with file_source(path, live=not wish.hold.still) as source, postgres_place(url) as place:
-        return await Copying(source, place, wish.hold, told, wish.only, wish.grace_seconds).run()
+        return await Copying(source, place, wish.hold, told, moved_here, wish.only, wish.grace_seconds).run()
+
+
+def moved_here(proved: Proved) -> AuditEntry:
+    """The entry of a store that has come here."""
+    return arrival(clock(), operator(), StoreId(proved.store), proved.head, proved.digest)
 
 
 def address(given: str) -> str:

@@ -6,6 +6,7 @@ destination has is not carried again, and a store that serves there is only prov
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from crossdock.freight.postgres import PostgresPlace
 from crossdock.freight.proof import Proof, Proved
 from crossdock.freight.standing import GRACE_SECONDS, Hold, Journey
 from crossdock.freight.tables import PLATFORM, shown
+from crossdock.model.connection import AuditEntry
 from crossdock.model.errors import Conflict, NotFound
 from crossdock.model.ids import StoreId
 from crossdock.model.lane import Gate
@@ -32,6 +34,10 @@ class Told(Protocol):
     def ended(self, proved: Proved, *, there_before: bool) -> None: ...
 
 
+Record = Callable[[Proved], AuditEntry]
+"""Makes the entry which says that a store has come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copying:
     """`hold` says whether the source runs. With `only` one store is copied, and nothing of the platform's."""
@@ -40,6 +46,7 @@ class Copying:
     destination: PostgresPlace
     hold: Hold
     told: Told
+    record: Record
     only: StoreId | None = None
     grace_seconds: float = GRACE_SECONDS
 
@@ -77,7 +84,9 @@ class Copying:
             self.source, self.destination, self.hold, here.epoch + 1, self.grace_seconds, tell=self.told.rows
         )
         proved = await journey.travel(store)
-        await self.destination.open(store, here.epoch + 1)
+        # Nobody looks at a place that is filled at rest; where processes run, they must look at the store anew.
+        record = None if self.hold.still else self.record(proved)
+        await self.destination.open(store, here.epoch + 1, record)
         self.told.ended(proved, there_before=False)
         return proved
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crossdock.freight.tables import Key, Row, Table
+from crossdock.model.connection import AuditEntry
 from crossdock.model.ids import Position, StoreId
 from crossdock.model.lane import Gate
 
@@ -61,6 +62,7 @@ class Destination(Source, Protocol):
         """Everything is there: computes what the engine keeps for itself. The gate stays shut."""
         ...
 
-    async def open(self, store: StoreId, epoch: int) -> None:
-        """Opens the gate that was shut for that epoch; nothing if it is open at it. Conflict (CD5029) otherwise."""
+    async def open(self, store: StoreId, epoch: int, record: AuditEntry | None = None) -> None:
+        """Opens the gate that was shut for that epoch, with an entry in the store's log, so that every process there
+        looks at the store anew. Nothing if it is open at that epoch; Conflict (CD5029) otherwise."""
         ...

@@ -13,17 +13,19 @@ from typing import Any
 
 import asyncpg
 
-from crossdock.engines.postgres.pool import Pool, Transaction, Unit
+from crossdock.engines.postgres.pool import QUERIES, Pool, Transaction, Unit
+from crossdock.engines.postgres.writes import write_audit
 from crossdock.engines.sql import queries
 from crossdock.freight.port import Journals
 from crossdock.freight.statements import reads, writes, written
 from crossdock.freight.tables import AUDIT, LANES, PLATFORM, TABLES, Key, Row, Table, shown
 from crossdock.journal.slots import slot_of
+from crossdock.model.connection import AuditEntry
 from crossdock.model.errors import Conflict, Invalid
 from crossdock.model.ids import START, ConnectionId, Position, StoreId
 from crossdock.model.lane import Gate
 
-NAMED: Mapping[str, str] = {**reads(), **writes(), **queries("crossdock.freight", "queries")}
+NAMED: Mapping[str, str] = {**QUERIES, **reads(), **writes(), **queries("crossdock.freight", "queries")}
 CONNECTIONS_MAX = 3
 
 
@@ -115,11 +117,14 @@ class PostgresPlace:
             await unit.run("arrive_journal", store, head)
             await unit.run("arrive_lanes", store)
 
-    async def open(self, store: StoreId, epoch: int) -> None:
+    async def open(self, store: StoreId, epoch: int, record: AuditEntry | None = None) -> None:
         async with self._pool.writes([store]) as unit:
+            was = await unit.rows("journals_row", store)
             if not await unit.rows("open_gate", store, epoch):
                 raise overtaken(store)
-            await unit.rows("cry", json.dumps([store]))
+            if record is not None and was[0][1] != Gate.OPEN:
+                await write_audit(unit, [record])
+            await unit.rows("cry_open", json.dumps([store]))
 
     async def gate(self, store: StoreId, state: Gate, epoch: int) -> None:
         """At a source: closes the gate for a move with that epoch. When it returns, nothing that found the gate more

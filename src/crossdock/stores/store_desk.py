@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from crossdock.audit.entry import entry
 from crossdock.credentials.secret import Secret
 from crossdock.journal.port import Journal
-from crossdock.model.connection import CoreEndpoint, CoreMode, Store
+from crossdock.model.connection import AuditEntry, CoreEndpoint, CoreMode, Store
 from crossdock.model.contract import Verify
 from crossdock.model.errors import Invalid
-from crossdock.model.ids import STORE_ID, StoreId
+from crossdock.model.ids import STORE_ID, Instant, Position, StoreId
 from crossdock.model.lane import Gate
 from crossdock.model.limits import SECRET_BYTES_MAX
 from crossdock.signing import SCHEMES
@@ -92,6 +93,11 @@ class StoreDesk:
             return made
 
         return await again_if_moved(once)
+
+
+def arrival(now: Instant, act: Act, store: StoreId, head: Position, digest: str) -> AuditEntry:
+    """The entry, at a store's new place, which says that it has come there with all that it had."""
+    return entry(now, act.principal, "store.moved", (store, store), "done", act.correlation, head=head, digest=digest)
 
 
 def checked(secret: Secret) -> Secret:
