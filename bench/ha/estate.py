@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Estate:
     stage: Stage
     till: str
     word: Word
+    numbers: Iterator[int] = field(default_factory=itertools.count)
     sold: int = 0
 
     def sell(self) -> None:
@@ -92,10 +93,9 @@ def estate(cluster: Cluster) -> Iterator[Estate]:
 @contextmanager
 def tills(one: Estate, count: int = TILLS) -> Iterator[Word]:
     """A load while the block lasts."""
-    numbers = itertools.count()
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(insist(one, numbers) for _ in range(count)))
+        await asyncio.gather(*(insist(one) for _ in range(count)))
 
     one.word.done = False
     thread = threading.Thread(target=lambda: asyncio.run(all_of_them()))
@@ -107,9 +107,9 @@ def tills(one: Estate, count: int = TILLS) -> Iterator[Word]:
         thread.join()
 
 
-async def insist(one: Estate, numbers: Iterator[int]) -> None:
+async def insist(one: Estate) -> None:
     """One till: an order, again and again until it is acknowledged, then the next."""
-    number = next(numbers)
+    number = next(one.numbers)
     while not one.word.done:
         with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
             reader, writer = await asyncio.open_connection("127.0.0.1", one.stage.port)
@@ -117,7 +117,7 @@ async def insist(one: Estate, numbers: Iterator[int]) -> None:
                 while not one.word.done:
                     writer.write(signed_order(one.stage.port, one.till, order(number)))
                     if await asyncio.wait_for(answered(reader, one.word), ANSWER_SECONDS_MAX):
-                        number = next(numbers)
+                        number = next(one.numbers)
                     else:
                         await asyncio.sleep(AGAIN_SECONDS)
             finally:

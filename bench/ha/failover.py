@@ -23,15 +23,12 @@ class Outcome:
     acknowledged: int = 0
     lost: int = 0
 
-    @property
-    def half(self) -> float:
-        return sorted(self.silences)[len(self.silences) // 2]
-
     def shown(self) -> str:
-        return (
-            f"{len(self.silences)} kills: {self.acknowledged:,} acknowledged, {self.lost} lost;"
-            f" time to writable p50 {self.half:.1f} s, max {max(self.silences):.1f} s"
-        )
+        counted = f"{len(self.silences)} kills: {self.acknowledged:,} acknowledged, {self.lost} lost"
+        ordered = sorted(self.silences)
+        if not ordered:
+            return counted
+        return f"{counted}; time to writable p50 {ordered[len(ordered) // 2]:.1f} s, max {ordered[-1]:.1f} s"
 
 
 def fail_over(
@@ -52,10 +49,14 @@ def fail_over(
             time.sleep(FROZEN_SECONDS)
         victim = cluster.kill_primary()
         heir = cluster.wait_for_primary()
+        alone = len(cluster.nodes) == 2
+        if alone:
+            cluster.revive(victim)  # until it is back nothing is acknowledged: the heir has no standby
         if not word.heard(WORD_SECONDS_MAX):
             raise ClusterFailed(f"{heir.name} is the primary, and nobody is acknowledged.")
         silences.append(word.silence_seconds)
-        cluster.revive(victim)
+        if not alone:
+            cluster.revive(victim)
         cluster.wait_for_standbys()
         say(
             f"    kill {number}: {victim.name} -> {heir.name}{', links frozen before' if frozen else ''};"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -91,6 +90,16 @@ class Frozen:
     lost: int
     backends: int
     cancelled: int
+    again: bool
+
+    @property
+    def right(self) -> bool:
+        return self.again and not self.acknowledged and not self.lost
+
+    @property
+    def told(self) -> bool:
+        """Whether it could have gone wrong: orders stood on the primary whose senders had been refused."""
+        return self.stood > 0 and self.cancelled > 0
 
     def shown(self) -> str:
         return (
@@ -99,7 +108,7 @@ class Frozen:
             f" {self.unhelpful} without Retry-After;"
             f" {self.backends} sessions of Crossdock on the server in the end;"
             f" {self.stood} orders stood on the primary alone when it was killed;"
-            f" {self.lost} acknowledged lost"
+            f" {self.lost} acknowledged lost; then {'acknowledging again' if self.again else 'NOBODY is acknowledged'}"
         )
 
 
@@ -113,7 +122,7 @@ def cancel_all(one: Estate) -> int:
     )
 
 
-def crossdock(cluster: Cluster, one: Estate, say: Callable[[str], None]) -> Frozen:
+def crossdock(cluster: Cluster, one: Estate) -> Frozen:
     """The same under Crossdock's load, whose tills insist on every order that was refused."""
     with tills(one) as word:
         word.heard(WORD_SECONDS_MAX)
@@ -135,5 +144,4 @@ def crossdock(cluster: Cluster, one: Estate, say: Callable[[str], None]) -> Froz
         again = word.heard(WORD_SECONDS_MAX)
         cluster.revive(victim)
         cluster.wait_for_standbys()
-    say(f"    afterwards somebody was{'' if again else ' NOT'} acknowledged again")
-    return Frozen(during, stood, word.refusals(), word.unhelpful - unhelpful, lost(one), backends, cancelled)
+    return Frozen(during, stood, word.refusals(), word.unhelpful - unhelpful, lost(one), backends, cancelled, again)
