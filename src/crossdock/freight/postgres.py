@@ -136,6 +136,12 @@ class PostgresPlace:
             await unit.rows("await_turns", store)
             await unit.rows("await_changes", store)
 
+    async def reopen(self, store: StoreId, epoch: int) -> None:
+        """At a source: the store serves here again, from that epoch on. Nothing if a later move has closed it."""
+        async with self._pool.writes([store]) as unit:
+            if await unit.rows("reopen_gate", store, epoch):
+                await unit.rows("cry_open", json.dumps([store]))
+
     async def forget(self, store: StoreId, epoch: int) -> int:
         """Deletes a store's rows where its journal is shut, in portions; how many. Its row in `journals` stays, shut,
         so that nothing begins there by mistake. Conflict (CD5029) if the gate is not shut for that epoch."""

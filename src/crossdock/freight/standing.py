@@ -11,6 +11,7 @@ from typing import Protocol
 from crossdock.freight.carry import Carrier, Tell
 from crossdock.freight.port import Destination, Source
 from crossdock.freight.proof import Proof, Proved
+from crossdock.model.errors import Conflict
 from crossdock.model.ids import StoreId
 
 ROUNDS_MAX = (
@@ -18,6 +19,9 @@ ROUNDS_MAX = (
 )
 LITTLE_ROWS = 500  # what is left then is carried in well under a second
 GRACE_SECONDS = 3.0  # a turn sends nothing new after TURN_MS_MAX, and settles what it sent
+
+
+OVERTAKEN = "CD5029"
 
 
 class Hold(Protocol):
@@ -77,9 +81,9 @@ class Journey:
         await self.destination.begin(store, self.epoch)
         carrier = Carrier(self.source, self.destination, store, self.epoch, self.tell)
         proof = Proof(self.source, self.destination, store)
-        if not self.hold.still:
-            await self._rounds(carrier, proof)
         try:
+            if not self.hold.still:
+                await self._rounds(carrier, proof)
             await self.hold.close(store)
             if not self.hold.still:
                 await self.pause(self.grace_seconds)
@@ -88,8 +92,9 @@ class Journey:
             journals = await self.source.journals(store)
             await self.destination.arrive(store, journals.head, self.epoch)
             return await proof.finish()
-        except BaseException:
-            await asyncio.shield(self.hold.release(store))
+        except BaseException as error:
+            if not (isinstance(error, Conflict) and error.code == OVERTAKEN):  # else the source is the other copy's
+                await asyncio.shield(self.hold.release(store))
             raise
 
     async def _rounds(self, carrier: Carrier, proof: Proof) -> None:

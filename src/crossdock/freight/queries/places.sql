@@ -33,6 +33,11 @@ WHERE l.store_id = $1
 UPDATE journals SET gate = 'open', moved_at = greatest(moved_at, extract(epoch FROM clock_timestamp())::bigint)
 WHERE store_id = $1 AND epoch = $2 RETURNING store_id
 
+-- name: reopen_gate
+UPDATE journals SET gate = 'open', epoch = $2,
+    moved_at = greatest(moved_at, extract(epoch FROM clock_timestamp())::bigint)
+WHERE store_id = $1 AND epoch <= $2 RETURNING store_id
+
 -- name: cry_open
 SELECT pg_notify('crossdock', $1)
 
