@@ -34,7 +34,7 @@ class Place(Protocol):
 
 
 def patroni_yaml(node: Place, etcd: int, binaries: Path, *, synchronous: bool) -> str:
-    """`synchronous` off plants the fault: no standby is waited for, and one that is behind may be promoted."""
+    """`synchronous` off plants the fault: no standby is waited for, and any is promoted, however far behind."""
     told: dict[str, Any] = yaml.safe_load((EXAMPLE / "patroni.yml").read_text(encoding="utf-8"))
     told["name"] = node.name
     told["etcd3"] = {"hosts": f"127.0.0.1:{etcd}"}

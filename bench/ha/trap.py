@@ -24,6 +24,8 @@ CANCEL_SECONDS = 2.0
 PATIENCE_SECONDS = 4.0
 IN_FLIGHT_SECONDS = 1.0  # what was confirmed before the freeze is answered within this
 WORD_SECONDS_MAX = 60.0
+UNCONFIRMED = "SELECT pg_logical_emit_message(false, 'crossdock', repeat('x', 1000000)) FROM generate_series(1, 20)"
+"""WAL that the standby does not get. It must be promoted however far behind it is: it has what was acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def crossdock(cluster: Cluster, one: Estate) -> Frozen:
         time.sleep(IN_FLIGHT_SECONDS)
         before, unhelpful = len(word.ids), word.unhelpful
         word.refused.clear()
+        one.stage.place.rows(UNCONFIRMED)
         until, cancelled = time.monotonic() + FROZEN_SECONDS, 0
         while time.monotonic() < until:
             cancelled += cancel_all(one)

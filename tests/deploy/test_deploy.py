@@ -251,6 +251,7 @@ def test_the_cluster_acknowledges_nothing_that_one_disk_holds() -> None:
     assert dcs["synchronous_mode"] is True
     assert dcs["synchronous_mode_strict"] is True
     assert dcs["loop_wait"] + 2 * dcs["retry_timeout"] <= dcs["ttl"]
+    assert dcs["maximum_lag_on_failover"] >= 2**40, "it holds for the synchronous standby too"
     held = dcs["postgresql"]["parameters"]
     assert {held[name] for name in ("fsync", "full_page_writes", "synchronous_commit")} == {"on"}
     assert "data-checksums" in told["bootstrap"]["initdb"]
