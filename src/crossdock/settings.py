@@ -6,13 +6,14 @@ What is unsafe together is refused at the start, with the reason; there is no de
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from crossdock.databases import PostgresUrl, is_url
@@ -51,6 +52,14 @@ class Settings(BaseSettings):
     database_connections: int = Field(
         8, ge=3, le=64, description="How many connections to PostgreSQL one process opens at most."
     )
+    cells: SecretStr | None = Field(
+        None, description="`name=postgresql://..., ...`: several databases, each with stores of its own."
+    )
+    directory: SecretStr | None = Field(
+        None, description="The postgresql:// URL of the directory that says which cell a store is in."
+    )
+    cell: str = Field("", description="The one cell that this process works for. Whoever delivers needs it.")
+    new_stores_cell: str = Field("", description="The cell of new stores; else the one with the fewest.")
     role: ProcessRole = Field(
         ProcessRole.ALL, description="What this process does: all, ingest, deliver or api. SQLite has only all."
     )
@@ -87,9 +96,28 @@ class Settings(BaseSettings):
 
     @property
     def postgres_url(self) -> str | None:
-        """The URL of the runtime role; None with SQLite. It may hold a password: never show it."""
+        """The URL of the runtime role, with cells that of this process's cell or the first; None with SQLite. It may
+        hold a password: never show it."""
+        cells = self.cell_urls
+        if cells:
+            return cells.get(self.cell) or next(iter(cells.values()))
         given = _plain(self.database)
         return given if is_url(given) else None
+
+    @property
+    def cell_urls(self) -> dict[str, str]:
+        """The URL of each cell, in the order of the setting; none without cells. As secret as the others."""
+        return cells_of(_plain(self.cells))
+
+    @property
+    def directory_url(self) -> str:
+        """'' where there is none."""
+        return _plain(self.directory)
+
+    @property
+    def spans_cells(self) -> bool:
+        """Whether this process works for every cell."""
+        return self.cells is not None and not self.cell
 
     @property
     def postgres_owner_url(self) -> str | None:
@@ -135,6 +163,14 @@ class Settings(BaseSettings):
     def _database(cls, value: SecretStr | None) -> SecretStr | None:
         if "://" in _plain(value):
             PostgresUrl.parse(_plain(value))
+        return value
+
+    @field_validator("cells", "directory")
+    @classmethod
+    def _cells(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        given = _plain(value)
+        for url in (cells_of(given).values() if info.field_name == "cells" else [given]) if given else ():
+            PostgresUrl.parse(url)
         return value
 
     @field_validator("database_owner")
@@ -233,7 +269,43 @@ def _refuse_unsafe(settings: Settings) -> None:
     _ = settings.loopback_pairs  # refused now, not at the first delivery
 
 
+_NEXT_CELL = re.compile(r",\s*(?=[a-z0-9-]+=postgres)")
+_CELL = re.compile(r"([a-z0-9][a-z0-9-]{0,30})=(postgres(?:ql)?://.+)")
+
+
+def cells_of(text: str) -> dict[str, str]:
+    """`name=url, name=url` as a mapping; ValueError where it is something else. A URL may name several hosts."""
+    found: dict[str, str] = {}
+    for part in _NEXT_CELL.split(text.strip()) if text.strip() else ():
+        one = _CELL.fullmatch(part.strip())
+        if one is None or one[1] in found:
+            raise ValueError("cells are a list of name=postgresql://..., with commas between, and each name once")
+        found[one[1]] = one[2]
+    return found
+
+
+def _refuse_cells(settings: Settings) -> None:
+    cells = settings.cell_urls
+    named = {settings.cell, settings.new_stores_cell} - {""}
+    if not cells and not named:
+        return
+    wrong = ""
+    if not cells or named - set(cells):
+        wrong = f"There is no cell {', '.join(sorted(named - set(cells)))}"
+    elif settings.database is not None:
+        wrong = "Both a database and cells are set"
+    elif settings.spans_cells and not settings.directory_url:
+        wrong = "There are cells, and no directory that says which store is where"
+    if wrong:
+        raise Invalid("CD7033", f"{wrong}.", where=f"{PREFIX}CELLS", remedy="See docs/guides/cells.md.")
+    for name, url in cells.items():
+        PostgresUrl.parse(url).refuse_read_only(f"{PREFIX}CELLS, {name}")
+    if settings.directory_url:
+        PostgresUrl.parse(settings.directory_url).refuse_read_only(f"{PREFIX}DIRECTORY")
+
+
 def _refuse_database(settings: Settings) -> None:
+    _refuse_cells(settings)
     url = settings.postgres_url
     if url is not None:
         PostgresUrl.parse(url).refuse_read_only(f"{PREFIX}DATABASE")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.cli.copy import copy
+from crossdock.cli.move import directory
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.show import Shown, lines, table
 from crossdock.engines.migrations import Phase
@@ -104,4 +105,7 @@ def shown(state: SchemaState) -> Shown:
 
 command(app, "copy", epilog="Example: crossdock db copy --from var/crossdock.db --to postgresql://app@db/crossdock")(
     copy
+)
+command(app, "directory", server=False, epilog="Example: crossdock db directory, before the first process with cells")(
+    directory
 )

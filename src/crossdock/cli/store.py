@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from crossdock.cli.move import move, place
 from crossdock.cli.seat import Seat, command, subcommands
 from crossdock.cli.secrets_in import read_secret
 from crossdock.cli.show import Column, Shown, details, items_of, moment, table
@@ -68,3 +69,7 @@ def core(
             return details(crossdock.core(store))
         secret = read_secret(seat, secret_file, "Signing secret") if secret_file is not None else None
         return details(crossdock.set_core(store, mode, url=endpoint, secret=secret))
+
+
+command(app, "move", server=False, epilog="Example: crossdock store move sofia --to north")(move)
+command(app, "place", server=False, epilog="Example: crossdock store place sofia")(place)

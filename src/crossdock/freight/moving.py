@@ -8,8 +8,8 @@
     open      the new home serves; the old one stays shut
 
 Killed before `settle`, the store is where it was, and the same command ends the move, or undoes it with its old cell.
-Killed after it, the same command opens the new home. Of two at once the later wins, and the earlier writes nothing more:
-every write carries the number.
+Killed after it, the same command opens the new home. Of two at once the later wins, and the earlier writes nothing
+more: every write carries the number.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from crossdock.http.proxies import Proxies
 from crossdock.ingest.accept import Acceptor
 from crossdock.ingest.accept import Parts as IngestParts
 from crossdock.model.connection import Principal, Role
-from crossdock.model.errors import CrossdockError, Refused, Unavailable
+from crossdock.model.errors import CrossdockError, Invalid, Refused, Unavailable
 from crossdock.model.ids import ConnectionId, StoreId
 from crossdock.model.limits import DRAIN_SECONDS
 from crossdock.observe.health import Health
@@ -255,6 +255,13 @@ def drivers_of(egress: Egress) -> Mapping[str, Driver]:
 
 async def build(settings: Settings, worker: int = 1) -> App:
     """The process, put together over a started engine. Raises what it cannot serve with; then nothing is left open."""
+    if settings.spans_cells and settings.role in DELIVERING:
+        raise Invalid(
+            "CD7033",
+            "A process that delivers works for one cell.",
+            where="CROSSDOCK_CELL",
+            remedy="Name its cell, or serve with --role ingest or api.",
+        )
     writer = LineWriter(settings.log_format, clock)
     metrics = Metrics({"worker": str(worker)} if settings.workers > 1 else {})
     lines = Lines(writer, metrics)

@@ -15,11 +15,13 @@ from crossdock.credentials.vault import Vault
 from crossdock.databases import PostgresUrl
 from crossdock.drivers.egress import Egress, EgressPolicy
 from crossdock.drivers.trials import DriverTrials
+from crossdock.engines.cells.directory import Directory as CellDirectory
+from crossdock.engines.cells.engine import CellsEngine
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.model.connection import Principal, Role
 from crossdock.model.contract import Environment
-from crossdock.model.errors import Conflict, CrossdockError, Invalid
+from crossdock.model.errors import Conflict, CrossdockError, Invalid, Unavailable
 from crossdock.model.ids import CorrelationId, Instant, base32
 from crossdock.observe.health import Examination, examine
 from crossdock.observe.lines import Lines
@@ -115,6 +117,10 @@ def _of_database(url: str | None) -> tuple[Finding, ...]:
 
 def engine_of(settings: Settings, clock: Callable[[], Instant]) -> Engine:
     """The engine that the settings name, not started yet."""
+    if settings.spans_cells:
+        count = settings.database_connections
+        cells = {name: PostgresEngine(url, clock, count) for name, url in settings.cell_urls.items()}
+        return CellsEngine(cells, CellDirectory(settings.directory_url), settings.new_stores_cell)
     if settings.postgres_url is not None:
         return PostgresEngine(settings.postgres_url, clock, settings.database_connections)
     return SqliteEngine(settings.database_path, clock)
@@ -149,7 +155,13 @@ async def open_ground(settings: Settings, lines: Lines) -> Ground:
 
 
 async def _check_root(engine: Engine, vault: Vault, settings: Settings) -> None:
-    for store in await engine.registry.stores(limit=1):
+    try:
+        stores = await engine.registry.stores(limit=1)
+    except Unavailable:
+        if settings.spans_cells:
+            return  # a cell that is away must not keep the others from being served
+        raise
+    for store in stores:
         try:
             vault.open(store)
         except SealBroken:
