@@ -54,12 +54,16 @@ class News:
             listener(stores)
 
     async def serve(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled, also where the server has just gone."""
         while True:
             try:
                 async with self._pool.connection() as connection:
                     await self._talk(connection)
             except CrossdockError:
+                # Giving a dead connection back can fail in the place of the cancellation.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from None
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     async def _talk(self, connection: asyncpg.Connection) -> None:
