@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from crossdock.client import Crossdock
-from crossdock.client.problems import Unavailable
 from crossdock.engines.sqlite.database import open_reader
+from flow import Publisher, received, settled
 from postgres import House
-from served import Installation, Receiver, installed, product
+from served import Installation, installed, product
 
 STORES = ("north", "south")
-SKUS = 4
 
 
 @pytest.fixture
@@ -97,65 +93,6 @@ def lane_of(at: Installation, store: str) -> dict[str, Any]:
     return next(one for one in items if one["route"] == "product-changed")
 
 
-@dataclass
-class Publisher:
-    """A store's core: publishes until it is told to stop. When it is told to wait, it looks whether the operator has
-    pointed it at the new address."""
-
-    store: str
-    token: str
-    urls: list[str]
-    moved: Callable[[str], bool]
-    sent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    waited: int = 0
-    failed: list[BaseException] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def run(self) -> None:
-        clients = [Crossdock(url, self.token, within_seconds=3) for url in self.urls]
-        try:
-            at = 0
-            while not self.ended.is_set():
-                sku = f"sku-{sum(self.sent.values()) % SKUS}"
-                revision = self.sent[sku] + 1
-                event = product(sku, revision, id=f"{self.store}-{sku}-{revision}")
-                while not self._publish(clients[at], event):
-                    at = int(self.moved(self.store))
-                self.sent[sku] = revision
-        except BaseException as error:  # noqa: BLE001  # it is raised in the test's own thread
-            self.failed.append(error)
-        finally:
-            for client in clients:
-                client.close()
-
-    def _publish(self, client: Crossdock, event: dict[str, object]) -> bool:
-        try:
-            client.publish(self.store, [event])
-        except Unavailable as error:
-            if error.code != "CD5024":
-                raise
-            self.waited += 1
-            return False
-        return True
-
-
-def received(receiver: Receiver, store: str) -> dict[str, list[int]]:
-    """The revisions of each SKU of a store, in the order in which they were first received."""
-    first: dict[str, list[int]] = defaultdict(list)
-    with receiver.news:
-        for headers, _ in receiver.came:
-            place, sku, revision = split(headers["webhook-id"])
-            if place == store and revision not in first[sku]:
-                first[sku].append(revision)
-    return first
-
-
-def split(id: str) -> tuple[str, str, int]:
-    rest, _, revision = id.rpartition("-")
-    store, _, sku = rest.partition("-")
-    return store, sku, int(revision)
-
-
 def test_store_by_store_while_it_runs_nothing_is_lost_or_reordered(
     old: Installation, postgres_house: House, tmp_path: Path
 ) -> None:
@@ -187,7 +124,7 @@ def test_store_by_store_while_it_runs_nothing_is_lost_or_reordered(
                 thread.join(30)
         assert [one.failed for one in publishers] == [[], []]
         assert all(one.waited for one in publishers)
-        settled(new, publishers)
+        settled(new.receiver, publishers)
         for one in publishers:
             first = received(old.receiver, one.store)
             for sku, last in one.sent.items():
@@ -200,18 +137,6 @@ def test_store_by_store_while_it_runs_nothing_is_lost_or_reordered(
             assert one.store in refused.stdout
         again = old.json("db", "copy", "--live", "--from", str(path), "--to", postgres_house.app)
         assert [one["store"] for one in again["proved"]] == [None, *STORES]
-
-
-def settled(new: Installation, publishers: list[Publisher]) -> None:
-    """Waits until every lane has nothing left to send."""
-    for one in publishers:
-        last = {f"{one.store}-{sku}-{revision}" for sku, revision in one.sent.items()}
-
-        def all_came(last: set[str] = last) -> bool:
-            return last <= {headers["webhook-id"] for headers, _ in new.receiver.came}
-
-        with new.receiver.news:
-            assert new.receiver.news.wait_for(all_came, 30)
 
 
 def test_given_up_the_store_is_open_where_it_was(old: Installation, postgres_house: House) -> None:
