@@ -270,7 +270,7 @@ def _refuse_unsafe(settings: Settings) -> None:
 
 
 _NEXT_CELL = re.compile(r",\s*(?=[a-z0-9-]+=postgres)")
-_CELL = re.compile(r"([a-z0-9][a-z0-9-]{0,30})=(postgres(?:ql)?://.+)")
+_CELL = re.compile(r"([a-z0-9][a-z0-9-]{0,30})=(postgres(?:ql)?://(?:(?!://)\S)+)")
 
 
 def cells_of(text: str) -> dict[str, str]:
