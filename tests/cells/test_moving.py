@@ -18,14 +18,15 @@ from crossdock.engines.cells.directory import Directory, Home
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.freight.ends import postgres_place
 from crossdock.freight.moving import Moving
+from crossdock.freight.tables import CONFLICTS, Table
 from crossdock.model.errors import Conflict, Invalid, NotFound, Unavailable
 from crossdock.model.ids import START, Position, StoreId
-from crossdock.model.lane import Gate
+from crossdock.model.lane import Counts, Gate, LaneChange
 from crossdock.stores.port import Change
 from crossdock.testing.samples import raised
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "freight"))
-from freight_world import NOW, audit, draft, fill
+from freight_world import NOW, audit, draft, fill, lane_of
 
 NORTH, SOUTH = StoreId("north"), StoreId("south")
 
@@ -150,6 +151,15 @@ async def test_a_store_is_the_same_in_its_new_cell_and_stays_shut_in_the_old(tow
         assert error.code == "CD5024"
 
 
+async def release_one(engine: PostgresEngine, turn: int) -> None:
+    """A held row is resolved: the first of a lane, then the last of the last lane, and so on."""
+    name, position = [("a", 2), ("b", 4), ("b", 2), ("a", 3)][turn - 1]
+    lane = await engine.lanes.lane(lane_of(NORTH, name))
+    assert lane is not None
+    done = LaneChange(lane.id, lane.epoch, lane.cursor, lane.cursor, Counts(delivered=1), release=(Position(position),))
+    assert await engine.lanes.settle([done]) == [True]
+
+
 async def test_there_and_back_with_work_at_both(town: Town) -> None:
     await filled(town)
     numbers = iter(range(100, 200))
@@ -159,6 +169,7 @@ async def test_there_and_back_with_work_at_both(town: Town) -> None:
             async with cell(town, name) as engine:
                 (kept,) = await engine.journal.append([draft(NORTH, next(numbers))])
                 assert kept.position == 41 + turn
+                await release_one(engine, turn)
                 await engine.journal.append([draft(NORTH, 5, b"9")])
                 await engine.registry.commit(Change((), (audit(NORTH, "worked"),)))
                 log = [one.seq for one in await engine.registry.audit(NORTH, 0, 99)]
@@ -167,6 +178,73 @@ async def test_there_and_back_with_work_at_both(town: Town) -> None:
                 whole = [one.seq for one in await engine.registry.audit(None, 0, 999)]
                 assert whole == list(range(1, len(whole) + 1))
     assert (await standing(town))[0] == Home("a", 4)
+
+
+async def test_a_turn_that_began_in_the_old_cell_settles_nothing_in_the_new(town: Town) -> None:
+    await filled(town)
+    async with cell(town, "a") as engine:
+        lane = await engine.lanes.lane(lane_of(NORTH))
+    assert lane is not None
+    async with moving(town) as move:
+        await move.run(NORTH, "b")
+    change = LaneChange(lane.id, lane.epoch, lane.cursor, Position(lane.cursor + 1), Counts(delivered=1))
+    for name in ("a", "b"):
+        async with cell(town, name) as engine:
+            assert await engine.lanes.settle([change]) == [False]
+    async with cell(town, "b") as engine:
+        assert await engine.lanes.settle([replace(change, epoch=lane.epoch + 1)]) == [True]
+
+
+async def test_what_comes_between_two_tables_of_a_round_comes_with_the_next(town: Town) -> None:
+    """A conflict whose entry came after the entries had been carried."""
+    await filled(town)
+
+    class Busy(Watched):
+        async def rows(self, table: Table, *values: Any) -> Any:
+            if table is CONFLICTS and not busy:
+                busy.append("once")
+                async with cell(town, "a") as engine:
+                    await engine.journal.append([draft(NORTH, 70)])
+                    await engine.journal.append([draft(NORTH, 70, b"9")])
+            return await self._thing.rows(table, *values)
+
+    busy: list[str] = []
+    async with moving(town) as move:
+        places: dict[str, Any] = {**move.places, "a": Busy(move.places["a"], Kill())}
+        await replace(move, places=places).run(NORTH, "b")
+    async with cell(town, "b") as engine:
+        assert await engine.journal.head(NORTH) == 42
+        assert [one.position for one in await engine.journal.conflicts(NORTH, 1)] == [42]
+
+
+async def test_the_directory_lets_only_the_latest_move_end(town: Town) -> None:
+    await filled(town)
+    async with moving(town) as move:
+        first, second = await move.directory.claim(NORTH), await move.directory.claim(NORTH)
+        assert not await move.directory.settle(NORTH, "a", "b", first)
+        assert not await move.directory.settle(NORTH, "b", "a", second)
+        place = move.places["a"]
+        await place.gate(NORTH, Gate.SHUT, second)
+        assert (await raised(Conflict, place.gate(NORTH, Gate.CLOSING, first))).code == "CD5029"
+        await place.reopen(NORTH, first)
+        assert (await place.journals(NORTH)).gate is Gate.SHUT
+        assert await move.directory.settle(NORTH, "a", "b", second)
+        assert not await move.directory.settle(NORTH, "a", "b", second)
+        assert await move.directory.home(NORTH) == Home("b", second)
+
+
+async def test_a_move_that_cannot_begin_opens_what_a_killed_one_had_shut(town: Town) -> None:
+    await filled(town)
+
+    class Away(Watched):
+        async def begin(self, *_: Any) -> None:
+            raise Unavailable("CD5002", "It is away.")
+
+    async with moving(town) as move:
+        await move.places["a"].gate(NORTH, Gate.SHUT, await move.directory.claim(NORTH))
+        places: dict[str, Any] = {**move.places, "b": Away(move.places["b"], Kill())}
+        assert (await raised(Unavailable, replace(move, places=places).run(NORTH, "b"))).code == "CD5002"
+    assert await standing(town) == (Home("a", 2), {"a": (Gate.OPEN, 2)})
 
 
 async def test_forgotten_where_it_was_it_can_come_back(town: Town) -> None:
