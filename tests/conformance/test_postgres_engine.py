@@ -11,8 +11,8 @@ import pytest
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.postgres.pool import QUERIES
 from crossdock.model.entry import Duplicate, Kept
-from crossdock.model.errors import Unavailable
-from crossdock.model.ids import START, Position, StoreId
+from crossdock.model.errors import Invalid, Unavailable
+from crossdock.model.ids import START, EventId, Position, StoreId
 from crossdock.stores.port import Engine
 from crossdock.testing.journal_suite import DurableSuite, JournalSuite
 from crossdock.testing.lanes_suite import LanesSuite
@@ -182,6 +182,13 @@ async def test_a_database_without_the_schema_is_refused(postgres_house: House) -
 async def test_a_role_that_is_not_let_in_is_told_apart_from_a_server_that_is_away(postgres_house: House) -> None:
     parts = postgres_house.app.partition("@")
     assert (await refused_start(f"postgresql://nobody-here@{parts[2]}")).startswith("CD5040")
+
+
+async def test_an_id_with_a_nul_is_refused_and_no_fault(engine: PostgresEngine) -> None:
+    await engine.journal.append(drafts(1))
+    error = await raised(Invalid, engine.journal.find(NORTH, EventId("e1\x00")))
+    assert error.code == "CD3030"
+    assert len(await engine.journal.find(NORTH, EventId("e1"))) == 1
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:

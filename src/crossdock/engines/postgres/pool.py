@@ -17,7 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from crossdock.engines.postgres.scope import PLATFORM_STORE, READ, WRITE, opening
 from crossdock.engines.sql import queries
-from crossdock.model.errors import Unavailable
+from crossdock.model.errors import Invalid, Unavailable
 from crossdock.model.ids import StoreId
 
 Record: TypeAlias = "asyncpg.Record"
@@ -165,11 +165,11 @@ class Pool:
 
     def reads(self, stores: Iterable[StoreId]) -> Transaction:
         """One snapshot of what belongs to these stores."""
-        return self._transaction(opening(READ, named(stores)))
+        return self._looks(opening(READ, named(stores)))
 
     def reads_platform(self) -> Transaction:
         """One snapshot of the tables that may be read across stores; no payload is among them."""
-        return self._transaction(opening(READ, {PLATFORM_STORE}, platform=True))
+        return self._looks(opening(READ, {PLATFORM_STORE}, platform=True))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -178,6 +178,19 @@ class Pool:
             raise Unavailable("CD5009", "The engine is closed, or has not been started.")
         async with reached(), self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def _looks(self, begin: str) -> AsyncIterator[Unit]:
+        """Invalid (CD3030) where what is asked for has a form that no row can have: a text with a NUL."""
+        try:
+            async with self._transaction(begin) as unit:
+                yield unit
+        except asyncpg.DataError:
+            raise Invalid(
+                "CD3030",
+                "A value has a form that the database does not keep, such as a text with a NUL.",
+                remedy="Leave control characters out.",
+            ) from None  # the driver's own message may quote the value
 
     @asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[Unit]:
