@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.engines.postgres.pool import Unit
+from crossdock.engines.rows import entry_row
+from crossdock.journal.books import moving
 from crossdock.model.entry import Appended, Conflicting, Draft, Duplicate, Kept, OtherKey
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import CorrelationId, EventId, Position, StoreId
@@ -101,15 +103,6 @@ class Group:
         return None if standing == draft.subject_key else OtherKey(standing)
 
 
-def moving(store: StoreId) -> Unavailable:
-    return Unavailable(
-        "CD5024",
-        f"The store {store} is moving, or has moved, to another database.",
-        retry_after_ms=1_000,
-        remedy="Send it again; nothing of it was kept.",
-    )
-
-
 async def append_group(unit: Unit, calls: Sequence[Call]) -> list[list[Appended] | Unavailable]:
     """Inside a transaction whose scope is the calls' stores. Holding the stores' counters, nobody else can add a key or
     a position there; what others committed before is seen, since each statement takes its own snapshot."""
@@ -156,26 +149,3 @@ async def _write(unit: Unit, group: Group) -> None:
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[tuple[Any, ...]]:
     """Rows as one array per column, as unnest takes them."""
     return list(zip(*rows, strict=True)) or [()] * width
-
-
-def entry_row(draft: Draft, position: Position) -> tuple[Any, ...]:
-    return (
-        draft.store,
-        position,
-        draft.origin,
-        draft.dedupe_key,
-        draft.fingerprint,
-        draft.event_id,
-        draft.type,
-        draft.schema_major,
-        draft.source,
-        draft.occurred_at,
-        draft.received_at,
-        draft.correlation_id,
-        draft.body,
-        draft.personal,
-        draft.subject_ref,
-        draft.traceparent,
-        draft.caused_by,
-        draft.hops,
-    )

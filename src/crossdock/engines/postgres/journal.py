@@ -8,12 +8,13 @@ from crossdock.engines.postgres.append import Call, append_group
 from crossdock.engines.postgres.news import News
 from crossdock.engines.postgres.pool import Pool
 from crossdock.engines.postgres.together import Together
+from crossdock.engines.rows import KnownKeys
 from crossdock.journal.port import ConflictRecord, Moved
-from crossdock.model.entry import Appended, Draft, Entry, Kept, OtherKey
+from crossdock.model.entry import Appended, Draft, Entry, Kept
 from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import START, EventId, Position, StoreId
 from crossdock.model.lane import Gate
-from crossdock.model.limits import GROUP_COMMIT_ENTRIES_MAX, PENDING_APPENDS_MAX, SUBJECT_KEYS_KNOWN_MAX
+from crossdock.model.limits import GROUP_COMMIT_ENTRIES_MAX, PENDING_APPENDS_MAX
 
 MOVED_OVERLAP_SECONDS = 15
 """A journal's `moved_at` is set before its transaction commits: a look goes back by more than a transaction can last
@@ -24,7 +25,7 @@ class PostgresJournal:
     def __init__(self, pool: Pool, news: News) -> None:
         self._pool = pool
         self._news = news
-        self._known: dict[tuple[StoreId, bytes], bytes] = {}
+        self._known = KnownKeys()
         self._server: int | None = None
         self._appends: Together[Call, list[Appended]] = Together(
             self._append,
@@ -68,23 +69,9 @@ class PostgresJournal:
             for draft, answer in zip(call.drafts, answered, strict=True):
                 if isinstance(answer, Kept):
                     news.add(draft.store)
-                self._learn(draft, answer)
+                self._known.learn(draft, answer)
         if news:
             self._news.tell(frozenset(news))
-
-    def _learn(self, draft: Draft, answer: Appended) -> None:
-        if draft.subject_ref is None:
-            return
-        if isinstance(answer, OtherKey):
-            self._remember(draft.store, draft.subject_ref, answer.standing)
-        elif isinstance(answer, Kept) and draft.subject_key is not None:
-            self._remember(draft.store, draft.subject_ref, draft.subject_key)
-
-    def _remember(self, store: StoreId, ref: bytes, wrapped: bytes) -> None:
-        """The oldest is forgotten first. The first key of a subject stands, whoever wrote it."""
-        self._known[store, ref] = wrapped
-        if len(self._known) > SUBJECT_KEYS_KNOWN_MAX:
-            del self._known[next(iter(self._known))]
 
     async def read(self, store: StoreId, after: Position, limit: int) -> list[Entry]:
         async with self._pool.reads([store]) as unit:
@@ -112,15 +99,15 @@ class PostgresJournal:
         return Moved({row[0]: row[1] for row in rows}, second - MOVED_OVERLAP_SECONDS, whole)
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
-        return self._known.get((store, ref))
+        return self._known.get(store, ref)
 
     async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
-        known = self._known.get((store, ref))
+        known = self._known.get(store, ref)
         if known is not None:
             return known
         async with self._pool.reads([store]) as unit:
             for (wrapped,) in await unit.rows("subject_key", store, ref):
-                self._remember(store, ref, wrapped)
+                self._known.remember(store, ref, wrapped)
                 return bytes(wrapped)
         return None
 

@@ -15,7 +15,6 @@ from crossdock.engines.postgres.rows import (
     HELD_COLUMNS,
     LANE_COLUMNS,
     LaneRow,
-    attempt_of,
     held_of,
     lane_of,
     place,
@@ -23,6 +22,7 @@ from crossdock.engines.postgres.rows import (
 from crossdock.engines.postgres.scope import array
 from crossdock.engines.postgres.settle import Call, Found, NamedHeld, Settling, named_held
 from crossdock.engines.postgres.together import Together
+from crossdock.engines.rows import attempt_of
 from crossdock.journal.books import due_at, reach
 from crossdock.journal.port import LaneRead, LaneWish
 from crossdock.model.attempt import Attempt

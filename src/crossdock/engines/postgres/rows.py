@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossdock.journal.slots import slot_of
-from crossdock.model.attempt import Answer, AnswerKind, Attempt
 from crossdock.model.ids import LaneId, Position
 from crossdock.model.lane import Counts, Held, HeldState, Lane, Skip
 
@@ -103,32 +102,3 @@ def held_row(lane: LaneId, one: Held) -> Row:
     """Every column of the held row, in the order of the table."""
     told = (one.state, one.not_before, one.attempts, one.key, one.reason, one.held_at, one.replay)
     return (*place(lane), one.position, *told)
-
-
-def attempt_of(row: Sequence[Any]) -> Attempt:
-    """From `position, event_id, number, at, kind, code, took_ms, status, retry_after_ms, next, correlation_id,
-    not_before`."""
-    position, event_id, number, at, kind, code, took_ms, status, retry_after_ms, after, correlation, not_before = row
-    answer = Answer(AnswerKind(kind), code, took_ms, status, retry_after_ms)
-    return Attempt(position, event_id, number, at, answer, after, correlation, not_before)
-
-
-def attempt_row(lane: LaneId, seq: int, attempt: Attempt) -> Row:
-    """Every column of the attempt, in the order of the table."""
-    answer = attempt.answer
-    return (
-        *place(lane),
-        seq,
-        attempt.position,
-        attempt.event_id,
-        attempt.number,
-        attempt.at,
-        answer.kind,
-        answer.code,
-        answer.took_ms,
-        answer.status,
-        answer.retry_after_ms,
-        attempt.next,
-        attempt.correlation_id,
-        attempt.not_before,
-    )

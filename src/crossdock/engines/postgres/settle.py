@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from crossdock.engines.postgres.rows import LaneRow, Row, attempt_row, held_row, moved_row, place
+from crossdock.engines.postgres.rows import LaneRow, Row, held_row, moved_row, place
+from crossdock.engines.rows import attempt_row
 from crossdock.journal.books import check_books, stale, still_ahead
 from crossdock.model.attempt import Attempt
 from crossdock.model.errors import Bug

@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 
+from crossdock.engines.rows import KnownKeys, entry_row
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.statements import Row, query, rows_of, run_many, write_many
 from crossdock.engines.sqlite.writer import Writer
@@ -16,7 +17,6 @@ from crossdock.journal.port import ConflictRecord, Moved
 from crossdock.model.entry import Appended, Conflicting, Draft, Duplicate, Entry, Kept, OtherKey
 from crossdock.model.ids import START, EventId, Position, StoreId
 from crossdock.model.lane import Gate
-from crossdock.model.limits import SUBJECT_KEYS_KNOWN_MAX
 
 Place = tuple[str, str, str]
 First = tuple[bytes, Position, EventId, Any]
@@ -27,34 +27,20 @@ class SqliteJournal:
         self._writer = writer
         self._readers = readers
         self._listeners: list[Callable[[frozenset[StoreId]], None]] = []
-        self._known: dict[tuple[StoreId, bytes], bytes] = {}
+        self._known = KnownKeys()
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         return await self._writer.append(drafts, partial(self._tell, drafts))
 
     def _tell(self, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
-        self._learn(drafts, answers)
+        for draft, answer in zip(drafts, answers, strict=True):
+            self._known.learn(draft, answer)
         self._news({draft.store for draft, answer in zip(drafts, answers, strict=True) if isinstance(answer, Kept)})
 
     def _news(self, stores: Collection[StoreId]) -> None:
         if stores:
             for listener in self._listeners:
                 listener(frozenset(stores))
-
-    def _learn(self, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
-        for draft, answer in zip(drafts, answers, strict=True):
-            if draft.subject_ref is None:
-                continue
-            if isinstance(answer, OtherKey):
-                self._remember(draft.store, draft.subject_ref, answer.standing)
-            elif isinstance(answer, Kept) and draft.subject_key is not None:
-                self._remember(draft.store, draft.subject_ref, draft.subject_key)
-
-    def _remember(self, store: StoreId, ref: bytes, wrapped: bytes) -> None:
-        """The oldest is forgotten first. This process alone writes the file, so what it remembers stands."""
-        self._known[store, ref] = wrapped
-        if len(self._known) > SUBJECT_KEYS_KNOWN_MAX:
-            del self._known[next(iter(self._known))]
 
     async def read(self, store: StoreId, after: Position, limit: int) -> list[Entry]:
         return await self._readers.read(lambda connection: entries_after(connection, store, after, limit))
@@ -81,14 +67,14 @@ class SqliteJournal:
         await self._writer.do(work, lambda _: self._news((store,) if state is Gate.OPEN else ()))
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
-        return self._known.get((store, ref))
+        return self._known.get(store, ref)
 
     async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
-        known = self._known.get((store, ref))
+        known = self._known.get(store, ref)
         if known is None:
             known = await self._readers.read(lambda connection: standing_key(connection, store, ref))
             if known is not None:
-                self._remember(store, ref, known)
+                self._known.remember(store, ref, known)
         return known
 
     async def conflicts(self, store: StoreId, limit: int) -> list[ConflictRecord]:
@@ -153,7 +139,7 @@ def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[App
         if answer is None:
             position = heads[draft.store] = Position(heads[draft.store] + 1)
             firsts[place] = (draft.fingerprint, position, draft.event_id, draft.correlation_id)
-            rows.append(row_of(draft, position))
+            rows.append(entry_row(draft, position))
             answer = Kept(position)
         answers.append(answer)
     subjects.write(connection)
@@ -213,26 +199,3 @@ class Subjects:
 
     def write(self, connection: apsw.Connection) -> None:
         write_many(connection, "add_subject_keys", self._new)
-
-
-def row_of(draft: Draft, position: Position) -> Row:
-    return (
-        draft.store,
-        position,
-        draft.origin,
-        draft.dedupe_key,
-        draft.fingerprint,
-        draft.event_id,
-        draft.type,
-        draft.schema_major,
-        draft.source,
-        draft.occurred_at,
-        draft.received_at,
-        draft.correlation_id,
-        draft.body,
-        draft.personal,
-        draft.subject_ref,
-        draft.traceparent,
-        draft.caused_by,
-        draft.hops,
-    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from crossdock.engines.rows import attempt_of, attempt_row
 from crossdock.engines.sqlite.journal import entries_after, entry_at, head_and_gate
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.statements import Row, query, write_many
@@ -16,7 +17,7 @@ from crossdock.engines.sqlite.writer import Writer
 from crossdock.journal.books import check_books, due_at, reach, stale, still_ahead
 from crossdock.journal.port import LaneRead, LaneWish
 from crossdock.journal.slots import slot_of
-from crossdock.model.attempt import Answer, AnswerKind, Attempt
+from crossdock.model.attempt import Attempt
 from crossdock.model.entry import Entry
 from crossdock.model.ids import Instant, LaneId, Position, StoreId
 from crossdock.model.lane import Counts, Gate, Held, HeldState, Lane, LaneChange, Ledger, Skip, ledger_of
@@ -212,29 +213,3 @@ def ledger_from(row: tuple[Any, ...]) -> Ledger:
 def held_of(row: tuple[Any, ...]) -> Held:
     position, state, not_before, attempts, key, reason, held_at, replay = row
     return Held(position, HeldState(state), not_before, attempts, key, reason, held_at, bool(replay))
-
-
-def attempt_row(lane: LaneId, seq: int, attempt: Attempt) -> Row:
-    answer = attempt.answer
-    return (
-        *place(lane),
-        seq,
-        attempt.position,
-        attempt.event_id,
-        attempt.number,
-        attempt.at,
-        answer.kind,
-        answer.code,
-        answer.took_ms,
-        answer.status,
-        answer.retry_after_ms,
-        attempt.next,
-        attempt.correlation_id,
-        attempt.not_before,
-    )
-
-
-def attempt_of(row: tuple[Any, ...]) -> Attempt:
-    position, event_id, number, at, kind, code, took_ms, status, retry_after_ms, after, correlation, not_before = row
-    answer = Answer(AnswerKind(kind), code, took_ms, status, retry_after_ms)
-    return Attempt(position, event_id, number, at, answer, after, correlation, not_before)
