@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import apsw
+import asyncpg
 
 from crossdock.cli.main import main
 from crossdock.delivery import sending
@@ -26,6 +27,7 @@ from crossdock.ingest.sealing import Packed, Packer
 from crossdock.journal.port import Journal
 from crossdock.model.attempt import Answer, Settle
 from crossdock.model.entry import Appended, Duplicate
+from crossdock.model.errors import CrossdockError
 from crossdock.stores import authority
 
 OWED: set[asyncio.Task[None]] = set()
@@ -51,9 +53,13 @@ def ack_before_commit() -> None:
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         async def later() -> None:
-            async with self._pool.writes(draft.store for call in calls for draft in call.drafts) as unit:
-                answered.set_result(await append_group(unit, calls))
-                await asyncio.sleep(0.05)
+            try:
+                async with self._pool.writes(draft.store for call in calls for draft in call.drafts) as unit:
+                    answered.set_result(await append_group(unit, calls))
+                    await asyncio.sleep(0.05)
+            except (CrossdockError, asyncpg.PostgresError, OSError) as error:
+                if not answered.done():  # what was answered already is lost without a word: that is the fault
+                    answered.set_exception(error)
 
         OWED.add(asyncio.create_task(later()))
         return await answered
