@@ -49,7 +49,7 @@ def ack_before_commit() -> None:
             raise SystemExit(str(error)) from error
         return [one for one in outcomes if not one.unit.drafts]
 
-    async def commit(self: Any, calls: Sequence[Call]) -> Any:
+    async def commit(self: Any, calls: list[Call], _: Any) -> Any:
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         async def later() -> None:

@@ -90,9 +90,10 @@ class App:
         engine cannot say what others change."""
         if not await self._watch.look():
             raise Unavailable("CD5036", "The engine does not say what other processes change.")
-        for consumer in (self.deliverer, self._inbox):
-            self.ground.engine.journal.on_news(consumer.wake)
-            self.ground.engine.registry.on_change(consumer.changed)
+        for consumer, roles in ((self.deliverer, DELIVERING), (self._inbox, MANAGING)):
+            if self.role in roles:
+                self.ground.engine.journal.on_news(consumer.wake)
+                self.ground.engine.registry.on_change(consumer.changed)
         if self.role in DELIVERING:
             await self.deliverer.load()
         self.work = asyncio.create_task(self._run(), name="crossdock work")

@@ -3,7 +3,7 @@ decisions are pure; `append_group` does the statements around them, as many for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,15 +103,24 @@ class Group:
         return None if standing == draft.subject_key else OtherKey(standing)
 
 
-async def append_group(unit: Unit, calls: Sequence[Call]) -> list[list[Appended] | Unavailable]:
+async def append_group(
+    unit: Unit, calls: list[Call], more: Callable[[frozenset[StoreId]], list[Call]] = lambda _: []
+) -> list[list[Appended] | Unavailable]:
     """Inside a transaction whose scope is the calls' stores. Holding the stores' counters, nobody else can add a key or
-    a position there; what others committed before is seen, since each statement takes its own snapshot."""
-    drafts = [draft for call in calls for draft in call.drafts]
-    counters = await _lock(unit, sorted({draft.store for draft in drafts}))
-    group = Group(counters, await _firsts(unit, drafts), await _keys(unit, drafts))
+    a position there; what others committed before is seen, since each statement takes its own snapshot.
+
+    The counters may have been waited for: `more` gives the calls for these stores that have come meanwhile, and they
+    are added to `calls`."""
+    counters = await _lock(unit, sorted(stores_of(calls)))
+    calls += more(frozenset(counters))
+    group = await _known(unit, counters, [draft for call in calls for draft in call.drafts])
     answers = [group.answer(call) for call in calls]
     await _write(unit, group)
     return answers
+
+
+def stores_of(calls: Iterable[Call]) -> set[StoreId]:
+    return {draft.store for call in calls for draft in call.drafts}
 
 
 async def _lock(unit: Unit, stores: list[StoreId]) -> dict[StoreId, Counter]:
@@ -122,28 +131,26 @@ async def _lock(unit: Unit, stores: list[StoreId]) -> dict[StoreId, Counter]:
     return {row[0]: Counter(row[1], row[2], Gate(row[3]), row[4]) for row in rows}
 
 
-async def _firsts(unit: Unit, drafts: Sequence[Draft]) -> dict[Place, First]:
-    asked = columns(((one.store, one.origin, one.dedupe_key) for one in drafts), 3)
-    return {(row[0], row[1], row[2]): First(*row[3:]) for row in await unit.rows("firsts", *asked)}
-
-
-async def _keys(unit: Unit, drafts: Sequence[Draft]) -> dict[tuple[StoreId, bytes], bytes]:
-    asked = dict.fromkeys((one.store, one.subject_ref) for one in drafts if one.subject_ref is not None)
-    if not asked:
-        return {}
-    return {(row[0], row[1]): row[2] for row in await unit.rows("standing_keys", *columns(asked, 2))}
+async def _known(unit: Unit, counters: dict[StoreId, Counter], drafts: Sequence[Draft]) -> Group:
+    """What is there already of the drafts' dedupe keys and subjects."""
+    firsts = columns(((one.store, one.origin, one.dedupe_key) for one in drafts), 3)
+    subjects = dict.fromkeys((one.store, one.subject_ref) for one in drafts if one.subject_ref is not None)
+    group = Group(counters, {}, {})
+    for row in await unit.rows("known", *firsts, *columns(subjects, 2)):
+        store, wrapped = row[0], row[8]
+        if wrapped is None:
+            group.firsts[store, row[1], row[2]] = First(*row[3:7])
+        else:
+            group.keys[store, row[7]] = wrapped
+    return group
 
 
 async def _write(unit: Unit, group: Group) -> None:
-    if group.entries:
-        await unit.run("add_entries", *columns(group.entries, 18))
-    if group.new_keys:
-        await unit.run("add_subject_keys", *columns(group.new_keys, 3))
-    if group.conflicts:
-        await unit.run("add_conflicts", *columns(group.conflicts, 6))
     moved = [(store, one.head, one.conflicts) for store, one in group.counters.items() if one.moved]
     if moved:
-        await unit.run("move_journals", *columns(moved, 3))
+        await unit.run("add", *columns(group.entries, 18), *columns(group.new_keys, 3), *columns(moved, 3))
+    if group.conflicts:
+        await unit.run("add_conflicts", *columns(group.conflicts, 6))
 
 
 def columns(rows: Iterable[Sequence[Any]], width: int) -> list[tuple[Any, ...]]:

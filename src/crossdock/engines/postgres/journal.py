@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from crossdock.engines.postgres.append import Call, append_group
+from crossdock.engines.postgres.append import Call, append_group, stores_of
 from crossdock.engines.postgres.news import News
 from crossdock.engines.postgres.pool import Pool
-from crossdock.engines.postgres.together import Together
+from crossdock.engines.postgres.together import More, Together
 from crossdock.engines.rows import KnownKeys
 from crossdock.journal.port import ConflictRecord, Moved
 from crossdock.model.entry import Appended, Draft, Entry, Kept
@@ -44,22 +44,23 @@ class PostgresJournal:
         """`append`, refused (Unavailable CD5024) where a store's home has another epoch than the caller believes."""
         return await self._appends.call(Call(drafts, epochs)) if drafts else []
 
-    async def _append(self, calls: Sequence[Call]) -> Sequence[list[Appended] | BaseException]:
+    async def _append(self, first: Sequence[Call], more: More[Call]) -> Sequence[list[Appended] | BaseException]:
         """One transaction for all calls; one each if something in them cannot be written, so that it fails alone."""
+        calls = list(first)
         try:
-            answers: Sequence[list[Appended] | BaseException] = await self._commit(calls)
+            answers: Sequence[list[Appended] | BaseException] = await self._commit(calls, more)
         except CrossdockError:
             raise
         except Exception as error:  # noqa: BLE001  # what the server would not take of one call's data
             if len(calls) == 1:
                 return [error]
-            return [answer for call in calls for answer in await self._append([call])]
+            return [answer for call in calls for answer in await self._append([call], nobody)]
         self._tell(calls, answers)
         return answers
 
-    async def _commit(self, calls: Sequence[Call]) -> Sequence[list[Appended] | BaseException]:
-        async with self._pool.writes(draft.store for call in calls for draft in call.drafts) as unit:
-            return await append_group(unit, calls)
+    async def _commit(self, calls: list[Call], more: More[Call]) -> Sequence[list[Appended] | BaseException]:
+        async with self._pool.writes(stores_of(calls)) as unit:
+            return await append_group(unit, calls, lambda stores: more(lambda call: stores_of([call]) <= stores))
 
     def _tell(self, calls: Sequence[Call], answers: Sequence[list[Appended] | BaseException]) -> None:
         news: set[StoreId] = set()
@@ -128,3 +129,8 @@ class PostgresJournal:
 
     def on_news(self, listener: Callable[[frozenset[StoreId]], None]) -> None:
         self._news.on_news(listener)
+
+
+def nobody(_: Callable[[Call], bool]) -> list[Call]:
+    """No call joins a group of one that is written apart."""
+    return []

@@ -21,7 +21,7 @@ from crossdock.engines.postgres.rows import (
 )
 from crossdock.engines.postgres.scope import array
 from crossdock.engines.postgres.settle import Call, Found, NamedHeld, Settling, named_held
-from crossdock.engines.postgres.together import Together
+from crossdock.engines.postgres.together import More, Together
 from crossdock.engines.rows import attempt_of
 from crossdock.journal.books import due_at, reach
 from crossdock.journal.port import LaneRead, LaneWish
@@ -137,7 +137,7 @@ class PostgresLanes:
                 rows = await unit.rows("attempts_at", *place(lane), position, limit)
         return [attempt_of(row) for row in rows]
 
-    async def _read_group(self, asks: Sequence[ReadAsk]) -> list[list[LaneRead]]:
+    async def _read_group(self, asks: Sequence[ReadAsk], _: More[ReadAsk]) -> list[list[LaneRead]]:
         wanted = {wish.lane for ask in asks for wish in ask.wishes}
         async with self._pool.reads(lane.store for lane in wanted) as unit:
             found = found_lanes(await unit.rows("lanes_asked", *places(wanted)))
@@ -160,7 +160,7 @@ class PostgresLanes:
             for ask, rows in zip(asks, due, strict=True)
         ]
 
-    async def _settle_group(self, calls: Sequence[Call]) -> Sequence[list[bool] | BaseException]:
+    async def _settle_group(self, calls: Sequence[Call], _: More[Call]) -> Sequence[list[bool] | BaseException]:
         """One transaction for all calls; one each if something in them cannot be written, so that it fails alone."""
         try:
             return await self._commit(calls)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 import asyncpg
 import msgspec
 
-from crossdock.engines.postgres.pool import GONE, QUERIES, Pool
+from crossdock.engines.postgres.pool import GONE, Pool
+from crossdock.engines.postgres.scope import literal
 from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import StoreId
 
@@ -39,6 +40,7 @@ class News:
 
     def on_news(self, listener: Listener) -> None:
         self._listeners.append(listener)
+        self._stir.set()
 
     def tell(self, stores: frozenset[StoreId]) -> None:
         self._hear(stores)
@@ -67,12 +69,15 @@ class News:
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     async def _talk(self, connection: asyncpg.Connection) -> None:
-        self._lost = False
+        """A process that nobody listens in does not LISTEN: the server wakes every backend that does for each note."""
+        self._lost, listening = False, False
         self._own = connection.get_server_pid()
         connection.add_termination_listener(self._ended)
-        await connection.add_listener(CHANNEL, self._noted)
         try:
             while not self._lost:
+                if self._listeners and not listening:
+                    await connection.add_listener(CHANNEL, self._noted)
+                    listening = True
                 await self._stir.wait()
                 await asyncio.sleep(GATHER_SECONDS)
                 self._stir.clear()
@@ -84,9 +89,7 @@ class News:
         stores, self._unsaid = sorted(self._unsaid), set()
         notes = [stores[at : at + STORES_PER_NOTE] for at in range(0, len(stores), STORES_PER_NOTE)]
         if notes:
-            await connection.execute("BEGIN; SET LOCAL synchronous_commit = off")
-            await connection.execute(QUERIES["cry"], [msgspec.json.encode(note).decode() for note in notes])
-            await connection.execute("COMMIT")
+            await connection.execute(cry(notes))
 
     async def _part(self, connection: asyncpg.Connection) -> None:
         connection.remove_termination_listener(self._ended)
@@ -108,3 +111,9 @@ class News:
         except msgspec.MsgspecError:
             return  # anybody may NOTIFY: what is not ours says nothing
         self._hear(frozenset(StoreId(store) for store in stores))
+
+
+def cry(notes: Iterable[list[StoreId]]) -> str:
+    """One transaction as a simple query: one round trip. (The text of NOTIFY has no parameters.)"""
+    said = "; ".join(f"NOTIFY {CHANNEL}, {literal(msgspec.json.encode(note).decode())}" for note in notes)
+    return f"BEGIN; SET LOCAL synchronous_commit = off; {said}; COMMIT"

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
 from crossdock.model.errors import Unavailable
 
 Ask = TypeVar("Ask")
 Got = TypeVar("Got")
-Work: TypeAlias = "Callable[[Sequence[Ask]], Awaitable[Sequence[Got | BaseException]]]"
+More: TypeAlias = "Callable[[Callable[[Ask], bool]], list[Ask]]"
+Work: TypeAlias = "Callable[[Sequence[Ask], More[Ask]], Awaitable[Sequence[Got | BaseException]]]"
 
 
 class Together(Generic[Ask, Got]):
     """`work` gets what has gathered, at most `weight_max` of it (one call may be heavier alone), and gives one answer
     or error per call. If it raises, every call of that group hears it. One group is under way at a time.
+
+    While it waits for a lock, more may come: `work` also gets a function which takes those waiting calls that fit into
+    the group. They are answered after the first ones, in the order in which they were taken.
 
     A caller that is cancelled leaves its call in the group: what was asked may be done."""
 
@@ -70,10 +75,26 @@ class Together(Generic[Ask, Got]):
             weight += next_weight
         return group
 
-    async def _do(self, group: Sequence[tuple[Ask, asyncio.Future[Got]]]) -> None:
+    def _join(self, group: list[tuple[Ask, asyncio.Future[Got]]], fits: Callable[[Ask], bool]) -> list[Ask]:
+        """Takes what waits and fits into the group; the others keep their places."""
+        room = self._weight_max - sum(self._weight(ask) for ask, _ in group)
+        joined: list[tuple[Ask, asyncio.Future[Got]]] = []
+        others: deque[tuple[Ask, asyncio.Future[Got]]] = deque()
+        for one in self._waiting:
+            weight = self._weight(one[0])
+            if weight <= room and fits(one[0]):
+                joined.append(one)
+                room -= weight
+            else:
+                others.append(one)
+        self._waiting = others
+        group += joined
+        return [ask for ask, _ in joined]
+
+    async def _do(self, group: list[tuple[Ask, asyncio.Future[Got]]]) -> None:
         answers: Sequence[Got | BaseException]
         try:
-            answers = await self._work([ask for ask, _ in group])
+            answers = await self._work([ask for ask, _ in group], partial(self._join, group))
         except Exception as error:  # noqa: BLE001  # handed whole to every caller: the next group must go on
             answers = [error] * len(group)
         self._pending -= sum(self._weight(ask) for ask, _ in group)

@@ -1,4 +1,4 @@
--- The journal. Arrays stand for rows: one statement takes a whole group.
+-- The journal. Arrays stand for rows: one statement takes a whole group. lanes.sql says why lookups are lateral.
 
 -- name: lock_journals
 -- In one order, so that two groups never wait for each other.
@@ -9,10 +9,12 @@ FROM journals WHERE store_id = ANY ($1::text[]) ORDER BY store_id FOR NO KEY UPD
 INSERT INTO journals (store_id) SELECT asked.store_id FROM unnest($1::text[]) AS asked (store_id) ORDER BY 1
 ON CONFLICT DO NOTHING
 
--- name: firsts
+-- name: known
+-- What stands for dedupe keys, and the keys of subjects.
 -- The order by dedupe_key leaves the planner no other index than entries_once: on a table without statistics, equality on
 -- three columns costs it the same along any index that starts with the store, and the plan is kept.
-SELECT e.store_id, e.origin, e.dedupe_key, e.fingerprint, e.position, e.event_id, e.correlation_id
+SELECT e.store_id, e.origin, e.dedupe_key, e.fingerprint, e.position, e.event_id, e.correlation_id,
+    NULL::bytea AS subject_ref, NULL::bytea AS wrapped
 FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (store_id, origin, dedupe_key)
 CROSS JOIN LATERAL (
     SELECT * FROM entries AS e
@@ -20,37 +22,39 @@ CROSS JOIN LATERAL (
     ORDER BY e.dedupe_key LIMIT 1
 ) AS e
 WHERE e.dedupe_key = asked.dedupe_key
+UNION ALL
+SELECT k.store_id, NULL, NULL, NULL, NULL, NULL, NULL, k.subject_ref, k.wrapped
+FROM unnest($4::text[], $5::bytea[]) AS asked (store_id, subject_ref)
+CROSS JOIN LATERAL (
+    SELECT * FROM subject_keys AS k
+    WHERE k.store_id = asked.store_id AND k.subject_ref = asked.subject_ref LIMIT 1
+) AS k
 
--- name: standing_keys
-SELECT k.store_id, k.subject_ref, k.wrapped
-FROM unnest($1::text[], $2::bytea[]) AS asked (store_id, subject_ref)
-JOIN subject_keys AS k USING (store_id, subject_ref)
-
--- name: add_entries
-INSERT INTO entries (
-    store_id, position, origin, dedupe_key, fingerprint, event_id, type, schema_major, source, occurred_at,
-    received_at, correlation_id, body, personal, subject_ref, traceparent, caused_by, hops
+-- name: add
+-- Entries, the keys of their subjects, and the counters that they move. `moved_at` counts whole seconds and never goes
+-- back: within a second a busy journal's row changes in place. A join with an array could walk every journal.
+WITH added AS (
+    INSERT INTO entries (
+        store_id, position, origin, dedupe_key, fingerprint, event_id, type, schema_major, source, occurred_at,
+        received_at, correlation_id, body, personal, subject_ref, traceparent, caused_by, hops
+    )
+    SELECT * FROM unnest(
+        $1::text[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::integer[],
+        $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bytea[], $15::bytea[], $16::text[],
+        $17::text[], $18::integer[]
+    )
+), keyed AS (
+    INSERT INTO subject_keys (store_id, subject_ref, wrapped)
+    SELECT * FROM unnest($19::text[], $20::bytea[], $21::bytea[])
 )
-SELECT * FROM unnest(
-    $1::text[], $2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::integer[], $9::text[],
-    $10::bigint[], $11::bigint[], $12::text[], $13::bytea[], $14::bytea[], $15::bytea[], $16::text[], $17::text[],
-    $18::integer[]
-)
-
--- name: add_subject_keys
-INSERT INTO subject_keys (store_id, subject_ref, wrapped)
-SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[])
+UPDATE journals AS j SET head = ($23::bigint[])[array_position($22::text[], j.store_id)],
+    conflicts = ($24::bigint[])[array_position($22::text[], j.store_id)],
+    moved_at = greatest(j.moved_at, extract(epoch FROM clock_timestamp())::bigint)
+WHERE j.store_id = ANY ($22::text[])
 
 -- name: add_conflicts
 INSERT INTO conflicts (store_id, seq, origin, position, event_id, at)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
-
--- name: move_journals
--- Whole seconds, and never back: within a second a busy journal's row changes in place.
-UPDATE journals AS j SET head = new.head, conflicts = new.conflicts,
-    moved_at = greatest(j.moved_at, extract(epoch FROM clock_timestamp())::bigint)
-FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS new (store_id, head, conflicts)
-WHERE j.store_id = new.store_id
 
 -- name: head
 SELECT head FROM journals WHERE store_id = $1
@@ -90,9 +94,6 @@ INSERT INTO journals AS j (store_id, gate, epoch, moved_at)
 VALUES ($1, $2, coalesce($3::bigint, 0), extract(epoch FROM clock_timestamp())::bigint)
 ON CONFLICT (store_id) DO UPDATE SET gate = excluded.gate, epoch = coalesce($3::bigint, j.epoch),
     moved_at = greatest(j.moved_at, excluded.moved_at)
-
--- name: cry
-SELECT pg_notify('crossdock', payload) FROM unnest($1::text[]) AS payload
 
 -- name: writable
 -- The row that every change counts on: locking it writes, so that a standby says no.
