@@ -48,7 +48,8 @@ async def test_it_is_ready_from_the_start_until_it_is_told_to_stop(tmp_path: Pat
     )
     app.refuse_more("a test")
     status, answer = await ask(app, "/readyz")
-    assert (status, failed(answer)) == (503, ["serving"])
+    # Delivering may have ended by now, or not.
+    assert (status, failed(answer)[:1]) == (503, ["serving"])
     assert (await ask(app, "/healthz"))[0] == 200
     await app.close()
 
