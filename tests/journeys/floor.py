@@ -35,14 +35,15 @@ PROGRAM = [sys.executable, "-m", "crossdock.cli.main"]
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], what: str = "it") -> T:
-    """What `look` gives as soon as it gives something; each look asks the running system."""
+def until(look: Callable[[], T], what: str = "it", seen: Callable[[], object] = str) -> T:
+    """What `look` gives as soon as it gives something; each look asks the running system. `seen` says what there is
+    instead."""
     end = time.monotonic() + SECONDS_MAX
     while time.monotonic() < end:
         if found := look():
             return found
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not come about: {look()!r}")
+    raise AssertionError(f"{what} did not come about: {look()!r} {seen()}")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -222,7 +223,7 @@ class Floor:
                 self.pull(store, wait_seconds=0)  # the core's look takes its lane past what is not for it
             return [] if behind else lanes
 
-        found = until(look, "rest")
+        found = until(look, "rest", lambda: self.lanes(store))
         assert all(one["closes"] for one in found), found
         return found
 

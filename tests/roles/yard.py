@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,6 +105,11 @@ def yard_in(directory: Path, database: str = "", **settings: str) -> Iterator[Ya
                 post.end()
 
 
+UNHURRIED_FROM = 500
+"""Acknowledged events after which publishers pause between two: the webhook's contract sends 50 a second, and a test
+waits for the last of them."""
+
+
 class Publishers:
     """Threads that publish one event after the other until they are told to stop or are refused."""
 
@@ -119,6 +125,7 @@ class Publishers:
         count = 0
         while not self._stop.is_set():
             count += 1
+            time.sleep(0.1 if len(self.acknowledged) > UNHURRIED_FROM else 0)
             event: dict[str, Any] = product(f"T{number}-{count}")
             try:
                 answer = self._post.publish(self._store, event)
