@@ -16,6 +16,7 @@ from crossdock.model.lane import Fence
 from crossdock.model.limits import BEAT_MS, BEAT_MS_MAX, LEASE_MARGIN_MS, LEASE_MS, SECOND_MS, SLOTS
 
 NEVER = float("-inf")
+LAPSE_SLACK_MS = 50  # so long after another's lease has ended a beat looks for its slots: the clocks are not one
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class Ownership:
             # here before it is over there.
             self._until = asked_at + (LEASE_MS - LEASE_MARGIN_MS) / SECOND_MS
             self.members = standing.members
+            self._next_beat = min(self._next_beat, asked_at + (standing.lapse_ms + LAPSE_SLACK_MS) / SECOND_MS)
             due = share(standing, self._leaving)
             # Before anything is released, nothing of it may start any more.
             self._leaving = due.give

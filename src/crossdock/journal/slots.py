@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crossdock.model.ids import ConnectionId, StoreId
-from crossdock.model.limits import SLOTS
+from crossdock.model.limits import LEASE_MS, SLOTS
 
 
 def slot_of(store: StoreId, connection: ConnectionId) -> int:
@@ -28,11 +28,14 @@ def slot_of(store: StoreId, connection: ConnectionId) -> int:
 class Standing:
     """How a member stands after its beat: how many live members there are, itself included, the epochs of the slots
     that it owns, and its `rank`: how many of the live members come before it by name. Without the rank the shares could
-    not add up: with 33 members, 32 of them would keep 32 slots each, and the last would starve."""
+    not add up: with 33 members, 32 of them would keep 32 slots each, and the last would starve.
+
+    `lapse_ms` is when the first of the others' leases ends, in milliseconds from now, should it not beat again."""
 
     members: int
     owned: Mapping[int, int]
     rank: int = 0
+    lapse_ms: int = LEASE_MS
 
 
 class Slots(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from crossdock.journal.slots import slot_of
 from crossdock.model.ids import Position
 from crossdock.model.lane import Counts, Fence, LaneChange
-from crossdock.model.limits import SLOTS
+from crossdock.model.limits import LEASE_MS, SLOTS
 from crossdock.stores.port import Engine, OpenLane
 from crossdock.testing.samples import drafts, lane_id, write
 
@@ -34,6 +34,12 @@ class SlotsSuite:
         assert [(await engine.slots.beat(name)).rank for name in ("ann", "bob", "cid")] == [0, 1, 2]
         await lapse("ann")
         assert [(await engine.slots.beat(name)).rank for name in ("bob", "cid")] == [0, 1]
+
+    async def test_a_member_knows_when_the_first_of_the_others_would_lapse(self, engine: Engine, lapse: Lapse) -> None:
+        assert (await engine.slots.beat("ann")).lapse_ms == LEASE_MS
+        assert 0 < (await engine.slots.beat("bob")).lapse_ms <= LEASE_MS
+        await lapse("ann")
+        assert (await engine.slots.beat("bob")).lapse_ms == LEASE_MS
 
     async def test_claims_take_what_is_free_and_no_more_than_asked(self, engine: Engine) -> None:
         await engine.slots.beat("ann")

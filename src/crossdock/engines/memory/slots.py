@@ -24,7 +24,8 @@ class MemorySlots:
         self._until[member] = Instant(now + LEASE_MS)
         owned = {slot: self._epochs[slot] for slot, owner in sorted(self._owners.items()) if owner == member}
         living = self._living(now)
-        return Standing(len(living), owned, rank=sum(other < member for other in living))
+        lapse = min((self._until[other] - now for other in living - {member}), default=LEASE_MS)
+        return Standing(len(living), owned, rank=sum(other < member for other in living), lapse_ms=lapse)
 
     async def claim(self, member: str, at_most: int) -> Mapping[int, int]:
         living = self._living(self._clock())

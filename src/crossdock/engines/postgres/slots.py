@@ -34,8 +34,9 @@ class PostgresSlots:
             if lapsed:
                 await unit.run("forget", lapsed)
             rows = await unit.rows("standing", member)
-        owned = {slot: epoch for _, _, slot, epoch in rows if slot is not None}
-        return Standing(rows[0][0], owned, rank=rows[0][1])
+        members, rank, lapse_ms, *_ = rows[0]
+        owned = {slot: epoch for *_, slot, epoch in rows if slot is not None}
+        return Standing(members, owned, rank, LEASE_MS if lapse_ms is None else lapse_ms)
 
     async def claim(self, member: str, at_most: int) -> Mapping[int, int]:
         """Nothing for a member whose own lease has passed."""

@@ -17,9 +17,10 @@ DELETE FROM members AS m WHERE m.member = ANY ($1::text[])
     AND NOT EXISTS (SELECT FROM slots AS s WHERE s.owner = m.member)
 
 -- name: standing
-SELECT living.members, living.rank, s.slot, s.epoch
+SELECT living.members, living.rank, living.lapse_ms, s.slot, s.epoch
 FROM (
-    SELECT count(*) AS members, count(*) FILTER (WHERE member < $1) AS rank
+    SELECT count(*) AS members, count(*) FILTER (WHERE member < $1) AS rank,
+        ceil(extract(epoch FROM min(until) FILTER (WHERE member <> $1) - clock_timestamp()) * 1000)::bigint AS lapse_ms
     FROM members WHERE until > clock_timestamp()
 ) AS living LEFT JOIN slots AS s ON s.owner = $1 ORDER BY s.slot
 
