@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossdock.delivery.ownership import Ownership, Turnover, fair_share, share
+from crossdock.delivery.ownership import (
+    APART,
+    APART_MS,
+    CLAIM_AGAIN_MS,
+    LAPSE_SLACK_MS,
+    Ownership,
+    Turnover,
+    fair_share,
+    share,
+)
 from crossdock.engines.memory.slots import MemorySlots
 from crossdock.journal.slots import Slots, Standing, WholeSlots
 from crossdock.model.errors import Unavailable
@@ -144,6 +153,31 @@ async def test_a_member_that_slept_past_its_lease_starts_and_sends_nothing_until
     assert turnover.lost == frozenset(range(SLOTS))
     assert not one.stands(fence)
     assert (one.late_ms(), len(one.slots)) == (0, 0)
+
+
+async def test_who_misses_slots_asks_again_soon_and_who_has_its_share_waits_for_its_beat() -> None:
+    _, _, one, two = await pair()
+    fences = [one.enter(slot) for slot in range(SLOTS)]
+    await two.beat()
+    assert two.wait_ms() <= CLAIM_AGAIN_MS + APART_MS * APART
+    await one.beat()
+    assert one.wait_ms() == BEAT_MS
+    for fence in fences:
+        assert fence is not None
+        one.leave_turn(fence)
+    await one.beat()
+    assert len((await two.beat()).gained) == SLOTS // 2
+    assert (one.wait_ms(), two.wait_ms()) == (BEAT_MS, BEAT_MS)
+
+
+async def test_when_another_s_lease_would_end_a_beat_comes_no_later() -> None:
+    clock, _, one, two = await pair()
+    await two.beat()
+    clock.ms = LEASE_MS - BEAT_MS // 2  # the two has not beaten since
+    await one.beat()
+    assert BEAT_MS // 2 < one.wait_ms() <= BEAT_MS // 2 + LAPSE_SLACK_MS + APART_MS * APART
+    clock.ms += one.wait_ms()
+    assert len((await one.beat()).gained | set(one.slots)) == SLOTS
 
 
 class Faulty:

@@ -17,6 +17,8 @@ from crossdock.model.limits import BEAT_MS, BEAT_MS_MAX, LEASE_MARGIN_MS, LEASE_
 
 NEVER = float("-inf")
 LAPSE_SLACK_MS = 50  # so long after another's lease has ended a beat looks for its slots: the clocks are not one
+CLAIM_AGAIN_MS = 200  # who still misses slots asks again after that: they may have been locked by another's claim
+APART_MS, APART = 10, 16  # members come one after the other, by rank, to what all of them want
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Ownership:
             # here before it is over there.
             self._until = asked_at + (LEASE_MS - LEASE_MARGIN_MS) / SECOND_MS
             self.members = standing.members
-            self._next_beat = min(self._next_beat, asked_at + (standing.lapse_ms + LAPSE_SLACK_MS) / SECOND_MS)
+            self._beat_within(standing.lapse_ms + LAPSE_SLACK_MS, asked_at, standing.rank)
             due = share(standing, self._leaving)
             # Before anything is released, nothing of it may start any more.
             self._leaving = due.give
@@ -133,8 +135,13 @@ class Ownership:
             if due.claim:
                 claimed = await self._slots.claim(self.member, due.claim)
                 self._now_has({**self._epochs, **claimed})
+                if len(claimed) < due.claim:
+                    self._beat_within(CLAIM_AGAIN_MS, asked_at, standing.rank)
             await self._release()
         return self._turnover()
+
+    def _beat_within(self, wait_ms: int, asked_at: float, rank: int) -> None:
+        self._next_beat = min(self._next_beat, asked_at + (wait_ms + rank % APART * APART_MS) / SECOND_MS)
 
     async def leave(self) -> None:
         """Gives everything up, at once: no turn may be under way."""
