@@ -271,7 +271,8 @@ def slots() -> None:
         seen = get(one.receiver, "/")
         while time.monotonic() < killed + 60 and not shared(one, 3):
             time.sleep(0.5)
-        say(f"  one killed: each of its lanes had delivered again {took:.1f} s later (the lease is {LEASE_MS / 1000:.0f} s)")
+        lease = f"the lease is {LEASE_MS / 1000:.0f} s"
+        say(f"  one killed: each of its lanes had delivered again {took:.1f} s later ({lease})")
         say(f"  slots of each owner: {one.place.rows(OWNERS)}")
         say(
             f"  {seen['distinct']:,} of 8,000 arrived, {seen['count'] - seen['distinct']} repeats, order violations:"
