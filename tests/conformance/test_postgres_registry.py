@@ -14,13 +14,14 @@ import pytest
 from crossdock.engines.postgres import registry as registry_module
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.postgres.pool import QUERIES
+from crossdock.engines.postgres.slots import UNTIL_MS_MAX
 from crossdock.journal.slots import slot_of
 from crossdock.model.connection import Role, Token
 from crossdock.model.contract import Queued
 from crossdock.model.errors import Conflict, Invalid
 from crossdock.model.ids import Instant, LaneId, Position, StoreId, TokenId
 from crossdock.model.lane import Counts, Fence, HeldState, LaneChange
-from crossdock.model.limits import SLOTS
+from crossdock.model.limits import LEASE_MS, SLOTS
 from crossdock.stores.port import (
     AddConnection,
     AddStore,
@@ -225,12 +226,24 @@ async def test_a_member_that_is_just_beating_keeps_what_it_owns(
     mine = await engine.slots.claim("ann", 10)
     await lapse(postgres_house, "ann")
     await engine.slots.beat("bob")
-    await other.execute("UPDATE members SET until = clock_timestamp() + interval '1 min' WHERE member = 'ann'")
+    await other.execute("UPDATE members SET until = clock_timestamp() + interval '10 s' WHERE member = 'ann'")
     claimed = await engine.slots.claim("bob", SLOTS)
     assert not set(claimed) & set(mine)
     await other.commit()
     assert await engine.slots.claim("bob", SLOTS) == {}
     assert (await engine.slots.beat("ann")).owned == mine
+
+
+async def test_a_lease_of_a_clock_that_was_set_back_counts_as_lapsed(
+    engine: PostgresEngine, postgres_house: House
+) -> None:
+    await engine.slots.beat("ann")
+    mine = await engine.slots.claim("ann", 10)
+    await ask(postgres_house, "UPDATE members SET until = until + interval '1 hour' WHERE member = 'ann'")
+    standing = await engine.slots.beat("bob")
+    assert (standing.members, standing.lapse_ms) == (1, LEASE_MS)
+    assert set(await engine.slots.claim("bob", SLOTS)) > set(mine)
+    assert (await engine.slots.beat("ann")).owned == {}
 
 
 async def test_a_beat_waits_for_the_claim_that_takes_its_slots_and_sees_what_it_left(
@@ -252,7 +265,7 @@ async def test_a_beat_waits_for_the_claim_that_takes_its_slots_and_sees_what_it_
 
 async def take(connection: psycopg.AsyncConnection[Any], lapsed: str, member: str, at_most: int) -> None:
     """A claim that has not committed yet, statement by statement."""
-    found = await (await connection.execute(QUERIES["lapsed"])).fetchall()
+    found = await (await connection.execute(QUERIES["lapsed"].replace("$1", "%s"), (UNTIL_MS_MAX,))).fetchall()
     assert found == [(lapsed,)]
     claim = QUERIES["claim"].replace("$1", "%(member)s").replace("$2", "%(lapsed)s").replace("$3", "%(most)s")
     await connection.execute(claim, {"member": member, "lapsed": [lapsed], "most": at_most})

@@ -57,7 +57,7 @@ def bring(
 
 @command(app, "check", server=False, epilog="Example: crossdock db check --dir var")
 def look(seat: Seat, directory: Directory = None) -> Shown:
-    """Check the schema and the settings of the database. The exit code is 1 when something is wrong."""
+    """Check the schema and the settings of the database. The exit code is 1 when it cannot be served."""
     state, findings = asyncio.run(check(settings_of(directory)))
     schema = shown(state)
     rows = [finding_row(one) for one in findings]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TypeVar
 
 from crossdock.engines.postgres import server
@@ -77,14 +76,15 @@ class PostgresEngine:
 
     async def close(self) -> None:
         """Writes what waits, and lets go of the server."""
-        await self._journal.close()
-        await self._lanes.close()
-        if self._talk is not None:
-            self._talk.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._talk
-            self._talk = None
-        await self.pool.close()
+        try:
+            await self._journal.close()
+            await self._lanes.close()
+            if self._talk is not None:
+                self._talk.cancel()
+                await asyncio.wait({self._talk})
+                self._talk = None
+        finally:
+            await self.pool.close()
 
     async def writable(self) -> None:
         """A transaction that may write goes through; a standby refuses it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from crossdock.engines.postgres.append import Call, append_group, stores_of
@@ -18,7 +19,7 @@ from crossdock.model.limits import GROUP_COMMIT_ENTRIES_MAX, PENDING_APPENDS_MAX
 
 MOVED_OVERLAP_SECONDS = 15
 """A journal's `moved_at` is set before its transaction commits: a look goes back by more than a transaction can last
-(TRANSACTION_SECONDS_MAX and the server's own timeouts, 10 s each)."""
+(TRANSACTION_SECONDS_MAX and the server's own timeouts, at most 10 s each)."""
 
 
 class PostgresJournal:
@@ -54,9 +55,18 @@ class PostgresJournal:
         except Exception as error:  # noqa: BLE001  # what the server would not take of one call's data
             if len(calls) == 1:
                 return [error]
-            return [answer for call in calls for answer in await self._append([call], nobody)]
-        self._tell(calls, answers)
+            return [await self._alone(call) for call in calls]
+        # Not in this call: what a listener makes of it changes nothing about the answers.
+        asyncio.get_running_loop().call_soon(self._tell, calls, answers)
         return answers
+
+    async def _alone(self, call: Call) -> list[Appended] | BaseException:
+        """What befalls one of them does not take back what the others were promised."""
+        try:
+            (answer,) = await self._append([call], nobody)
+        except CrossdockError as error:
+            return error
+        return answer
 
     async def _commit(self, calls: list[Call], more: More[Call]) -> Sequence[list[Appended] | BaseException]:
         async with self._pool.writes(stores_of(calls)) as unit:

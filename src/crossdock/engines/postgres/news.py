@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable
 import asyncpg
 import msgspec
 
-from crossdock.engines.postgres.pool import GONE, Pool
+from crossdock.engines.postgres.pool import Pool
 from crossdock.engines.postgres.scope import literal
-from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import StoreId
 
 CHANNEL = "crossdock"
 GATHER_SECONDS = 0.01  # news of that time go out together: a hundred small transactions a second at most
 STORES_PER_NOTE = 100  # ids of 63 characters, below PostgreSQL's 8,000 bytes a payload
 LISTEN_AGAIN_SECONDS = 1.0
+QUIET_SECONDS_MAX = 5.0  # with nothing to say for so long it asks whether the server is still there
+ANSWER_SECONDS_MAX = 5.0
 
 Listener = Callable[[frozenset[StoreId]], None]
 
@@ -61,7 +62,7 @@ class News:
             try:
                 async with self._pool.connection() as connection:
                     await self._talk(connection)
-            except CrossdockError:
+            except Exception:  # noqa: BLE001  # whatever the server has against it: without news the poll goes on
                 # Giving a dead connection back can fail in the place of the cancellation.
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
@@ -78,26 +79,30 @@ class News:
                 if self._listeners and not listening:
                     await connection.add_listener(CHANNEL, self._noted)
                     listening = True
-                await self._stir.wait()
-                await asyncio.sleep(GATHER_SECONDS)
-                self._stir.clear()
-                await self._say(connection)
+                if await self._stirred():
+                    await asyncio.sleep(GATHER_SECONDS)
+                    self._stir.clear()
+                    await self._say(connection)
+                else:
+                    await connection.execute("SELECT 1", timeout=ANSWER_SECONDS_MAX)
         finally:
-            await self._part(connection)
+            connection.remove_termination_listener(self._ended)
+            # No UNLISTEN: a server that does not answer must hold nobody up, and the session's end says the same.
+            connection.terminate()
+
+    async def _stirred(self) -> bool:
+        """Whether there is something to do; False after QUIET_SECONDS_MAX without."""
+        try:
+            async with asyncio.timeout(QUIET_SECONDS_MAX):
+                return await self._stir.wait()
+        except TimeoutError:
+            return False
 
     async def _say(self, connection: asyncpg.Connection) -> None:
         stores, self._unsaid = sorted(self._unsaid), set()
         notes = [stores[at : at + STORES_PER_NOTE] for at in range(0, len(stores), STORES_PER_NOTE)]
         if notes:
-            await connection.execute(cry(notes))
-
-    async def _part(self, connection: asyncpg.Connection) -> None:
-        connection.remove_termination_listener(self._ended)
-        try:
-            if not connection.is_closed():
-                await connection.remove_listener(CHANNEL, self._noted)
-        except GONE:
-            connection.terminate()
+            await connection.execute(cry(notes), timeout=ANSWER_SECONDS_MAX)
 
     def _ended(self, _: object) -> None:
         self._lost = True

@@ -1,8 +1,8 @@
 """Transactions on a bounded pool of connections: each knows its stores, and none hangs or lies about its commit.
 
-No call is cancelled on the server. A backend that is cancelled while it waits for the synchronous standby answers the
-COMMIT with success and a warning (PostgreSQL source, SyncRepWaitForLSN): so a transaction that takes too long loses its
-connection instead, and a COMMIT that came with a warning counts as failed.
+A backend that is cancelled while it waits for the synchronous standby answers the COMMIT with success and a warning
+(PostgreSQL source, SyncRepWaitForLSN): so a transaction that takes too long is not cancelled but loses its connection,
+and a COMMIT that came with a warning counts as failed. (A caller that is cancelled itself is not told anything.)
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ SESSION: Mapping[str, str] = {
     "timezone": "UTC",
     "standard_conforming_strings": "on",
     "default_transaction_isolation": "read committed",
-    # An open transaction holds a store's counter row: a process that froze in one must not hold it for long.
-    "idle_in_transaction_session_timeout": "10s",
+    # An open transaction holds a store's counter row, or slots: a process that froze in one must have let go of them
+    # before its lease ends, which a beat has lengthened less than BEAT_MS ago.
+    "idle_in_transaction_session_timeout": "5s",
     "statement_timeout": "10s",
     # Every hot query is a walk along an index that starts with the store. A plan made while a table was small must not
     # be kept when it has grown: forbid the others, and plan once.
@@ -240,10 +241,12 @@ async def _commit(connection: asyncpg.Connection, warnings: list[str]) -> None:
 async def _undo(connection: asyncpg.Connection, error: BaseException) -> None:
     if isinstance(error, asyncpg.InternalClientError):
         connection.terminate()
-    if connection.is_closed() or not connection.is_in_transaction():
-        return
     try:
+        if connection.is_closed() or not connection.is_in_transaction():
+            return
         await connection.execute("ROLLBACK")
+    except asyncpg.InterfaceError:
+        return  # given back to the pool already: what has failed must be heard, not this
     except GONE:
         connection.terminate()
 

@@ -8,6 +8,8 @@ from crossdock.engines.postgres.pool import Pool
 from crossdock.journal.slots import Standing
 from crossdock.model.limits import LEASE_MS, SLOTS
 
+UNTIL_MS_MAX = LEASE_MS * 3 // 2  # no lease ends later, give or take how far a clock is set right at once
+
 
 class PostgresSlots:
     """The lease lies on the member's row, by the server's clock; who takes or gives a slot decides under locks.
@@ -30,10 +32,10 @@ class PostgresSlots:
     async def beat(self, member: str) -> Standing:
         async with self._pool.writes(()) as unit:
             await unit.run("join", member, LEASE_MS)
-            lapsed = [row[0] for row in await unit.rows("lapsed")]
+            lapsed = [row[0] for row in await unit.rows("lapsed", UNTIL_MS_MAX)]
             if lapsed:
                 await unit.run("forget", lapsed)
-            rows = await unit.rows("standing", member)
+            rows = await unit.rows("standing", member, UNTIL_MS_MAX)
         members, rank, lapse_ms, *_ = rows[0]
         owned = {slot: epoch for *_, slot, epoch in rows if slot is not None}
         return Standing(members, owned, rank, LEASE_MS if lapse_ms is None else lapse_ms)
@@ -45,7 +47,7 @@ class PostgresSlots:
         async with self._pool.writes(()) as unit:
             if not await unit.rows("living", member):
                 return {}
-            lapsed = [row[0] for row in await unit.rows("lapsed")]
+            lapsed = [row[0] for row in await unit.rows("lapsed", UNTIL_MS_MAX)]
             rows = await unit.rows("claim", member, lapsed, min(at_most, SLOTS))
         return {slot: epoch for slot, epoch in sorted(rows)}
 

@@ -1,4 +1,5 @@
--- Leased slots. Members and slots hold no store's data.
+-- Leased slots. Members and slots hold no store's data. A lease that would last longer than any can was given by a clock
+-- that has been set back since, or is another server's: it counts as lapsed.
 
 -- name: join
 INSERT INTO members (member, until) VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond')
@@ -9,7 +10,9 @@ SELECT member FROM members WHERE member = $1 AND until > clock_timestamp() FOR N
 
 -- name: lapsed
 -- Who is just beating holds its own row, and is passed over.
-SELECT member FROM members WHERE until <= clock_timestamp() ORDER BY member FOR NO KEY UPDATE SKIP LOCKED
+SELECT member FROM members
+WHERE until <= clock_timestamp() OR until > clock_timestamp() + $1::bigint * interval '1 millisecond'
+ORDER BY member FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: forget
 -- A member that owns slots stays until they are taken.
@@ -21,7 +24,8 @@ SELECT living.members, living.rank, living.lapse_ms, s.slot, s.epoch
 FROM (
     SELECT count(*) AS members, count(*) FILTER (WHERE member < $1) AS rank,
         ceil(extract(epoch FROM min(until) FILTER (WHERE member <> $1) - clock_timestamp()) * 1000)::bigint AS lapse_ms
-    FROM members WHERE until > clock_timestamp()
+    FROM members
+    WHERE until > clock_timestamp() AND until <= clock_timestamp() + $2::bigint * interval '1 millisecond'
 ) AS living LEFT JOIN slots AS s ON s.owner = $1 ORDER BY s.slot
 
 -- name: claim
