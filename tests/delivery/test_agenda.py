@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdock.delivery.agenda import Agenda, LaneWork
+from crossdock.delivery.fairness import Latency
 from crossdock.journal.slots import slot_of
 from crossdock.model.ids import ConnectionId, Instant, LaneId, RouteName, StoreId
 
@@ -62,7 +63,7 @@ class Story:
         self.agenda.ripen(Instant(now))
 
     def take(self) -> None:
-        found = self.agenda.take(self.agenda.waits)
+        found = self.agenda.take(Latency.FAST, lambda _: True, self.agenda.waits)
         assert found is not None or not (self.owed - {work.lane for work in self.running})
         if found is not None:
             self.begun(found[0])
@@ -127,4 +128,4 @@ def test_a_turn_of_a_lane_that_was_dropped_has_no_next_and_one_that_was_queued_a
     agenda.drop([LANES[0]])
     agenda.queue(LANES[0])
     agenda.done(work, 1, None, more=False)
-    assert agenda.take(agenda.waits) is not None
+    assert agenda.take(Latency.FAST, lambda _: True, agenda.waits) is not None

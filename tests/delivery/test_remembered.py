@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from crossdock.delivery.fairness import BreakerState
 from crossdock.delivery.known_lanes import KnownLanes
 from crossdock.delivery.learned import Learned
+from crossdock.delivery.pace import BreakerState
 from crossdock.engines.memory.engine import MemoryEngine
 from crossdock.journal.port import Lanes
 from crossdock.model.attempt import Answer, AnswerKind

@@ -6,20 +6,17 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from crossdock.delivery.fairness import RoundRobin
+from crossdock.delivery.fairness import Flow, Latency, Turns
 from crossdock.journal.slots import slot_of
-from crossdock.model.ids import ConnectionId, Instant, LaneId, StoreId
-from crossdock.model.limits import QUANTUM_SENDS
-
-Flow: TypeAlias = "tuple[StoreId, ConnectionId]"
+from crossdock.model.ids import Instant, LaneId, StoreId
 
 
 @dataclass(slots=True)
 class LaneWork:
     """A lane with something to do. `queued`: it waits for its turn; `running`: it has it; `again`: news came meanwhile;
-    `dropped`: what the turn under way ends with is nobody's business any more."""
+    `dropped`: what the turn under way ends with is nobody's business any more. `latency`: the class that its turn is
+    charged to."""
 
     lane: LaneId
     slot: int
@@ -29,18 +26,22 @@ class LaneWork:
     dropped: bool = False
     timer: Instant | None = None
     fill_until: Instant | None = None
+    latency: Latency = Latency.FAST
 
 
 @dataclass(slots=True)
 class Agenda:
     """The lanes that have something to do. `has` says which slots are this process's own: lanes of others never get in.
+    `latency` says which class a connection is in.
 
     No lane has two turns at once."""
 
     has: Callable[[int], bool]
+    latency: Callable[[Flow], Latency] = lambda _: Latency.FAST
     lanes: dict[LaneId, LaneWork] = field(default_factory=dict)
     _ready: dict[Flow, deque[LaneId]] = field(default_factory=dict)
-    _turns: RoundRobin[Flow] = field(default_factory=lambda: RoundRobin(QUANTUM_SENDS))
+    _turns: dict[Latency, Turns] = field(default_factory=lambda: {latency: Turns() for latency in Latency})
+    _within: dict[Flow, Latency] = field(default_factory=dict)
     _timers: list[tuple[Instant, LaneId]] = field(default_factory=list)
 
     def queue(self, lane: LaneId) -> None:
@@ -54,7 +55,7 @@ class Agenda:
         work.queued = True
         flow = lane.store, lane.connection
         self._ready.setdefault(flow, deque()).append(lane)
-        self._turns.enter(flow)
+        self._enter(flow)
 
     def at(self, lane: LaneId, at: Instant) -> None:
         """The lane gets a turn at this time, if it has none before."""
@@ -76,13 +77,16 @@ class Agenda:
                 work.timer = None
                 self.queue(lane)
 
-    def take(self, able: Callable[[Flow], bool]) -> tuple[LaneWork, int] | None:
-        """The next lane, which now runs, with what it may send. `done` must follow."""
-        while (found := self._turns.next(able)) is not None:
+    def take(
+        self, latency: Latency, store_able: Callable[[StoreId], bool], able: Callable[[Flow], bool]
+    ) -> tuple[LaneWork, int] | None:
+        """The next lane of the class, which now runs, with what it may spend. `done` must follow."""
+        while (found := self._turns[latency].next(store_able, able)) is not None:
             flow, allowed = found
             work = self.lanes.get(self._ready[flow].popleft())
             if work is not None and work.queued and not work.running:
                 self.run(work)
+                work.latency = latency
                 return work, allowed
             self._rest(flow)
         return None
@@ -98,13 +102,13 @@ class Agenda:
         self.run(work)
         return work
 
-    def done(self, work: LaneWork, sends: int, next_at: Instant | None, more: bool) -> None:
+    def done(self, work: LaneWork, cost: int, next_at: Instant | None, more: bool) -> None:
         """The turn has ended."""
         flow = work.lane.store, work.lane.connection
         again = work.again or (more and not work.dropped)
         next_at = None if work.dropped else next_at
         work.running = work.again = work.dropped = False
-        self._turns.charge(flow, sends)
+        self._turns[work.latency].charge(flow, cost)
         if next_at is not None:
             self.at(work.lane, next_at)
         if again:
@@ -143,7 +147,17 @@ class Agenda:
         """A flow with nothing queued loses its place."""
         if not self._ready.get(flow):
             self._ready.pop(flow, None)
-            self._turns.leave(flow)
+            self._turns[self._within.pop(flow, Latency.FAST)].leave(flow)
+        else:
+            self._enter(flow)
+
+    def _enter(self, flow: Flow) -> None:
+        """Among those of its class, which may be another one now."""
+        latency, was = self.latency(flow), self._within.get(flow)
+        if was is not None and was is not latency:
+            self._turns[was].leave(flow)
+        self._within[flow] = latency
+        self._turns[latency].enter(flow)
 
     def waits(self, flow: Flow) -> bool:
         """Whether a lane of the flow waits for its turn."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from crossdock.delivery.fairness import Meter, Pace
+from crossdock.delivery.fairness import Flow, Latency
+from crossdock.delivery.pace import Meter, Pace
 from crossdock.model.contract import Direction, Rate
 from crossdock.model.ids import ConnectionId, Instant, LaneId, StoreId
 
@@ -21,6 +22,11 @@ class Learned:
         pace = self.paces.setdefault((lane.store, lane.connection, direction), Pace(concurrency))
         pace.bound(concurrency)
         return pace
+
+    def latency(self, flow: Flow) -> Latency:
+        """A connection is slow if either of its far ends is."""
+        paces = (self.paces.get((*flow, direction)) for direction in Direction)
+        return Latency.SLOW if any(pace is not None and pace.slow for pace in paces) else Latency.FAST
 
     def meter(self, lane: LaneId, rate: Rate | None) -> Meter | None:
         meter = self.meters.get(lane)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Protocol
 
-from crossdock.delivery.agenda import Agenda, Flow, LaneWork
-from crossdock.delivery.fairness import Caps
+from crossdock.delivery.agenda import Agenda, LaneWork
+from crossdock.delivery.fairness import Caps, Flow, Latency
 from crossdock.delivery.known_lanes import KnownLanes
 from crossdock.delivery.learned import Learned
 from crossdock.delivery.ownership import Ownership
@@ -72,9 +72,9 @@ class Deliverer:
         self._ownership = ownership
         self._wait = wait
         self._caps = caps or Caps()
-        self._agenda = Agenda(ownership.has)
         self._known = KnownLanes(gear.lanes)
         self._learned = Learned()
+        self._agenda = Agenda(ownership.has, self._learned.latency)
         self._trips = Trips(gear, self._learned)
         self._news: set[StoreId] = set()
         self._unseen: set[int] = set()
@@ -294,8 +294,11 @@ class Deliverer:
 
     def _start(self, group: asyncio.TaskGroup) -> bool:
         """Starts every turn that there is room for."""
+        return any([self._start_of(latency, group) for latency in Latency])
+
+    def _start_of(self, latency: Latency, group: asyncio.TaskGroup) -> bool:
         started = False
-        while self._may_start() and (found := self._agenda.take(self._able)) is not None:
+        while self._may_start(latency) and (found := self._agenda.take(latency, self._open_to, self._able)) is not None:
             work, allowed = found
             fence = self._ownership.enter(work.slot)
             if fence is None:
@@ -304,6 +307,7 @@ class Deliverer:
                 self._agenda.done(work, 0, None, more=False)
                 continue
             started = True
+            self._caps.sort(work.lane.connection, latency)
             # One sender is its own from the start, so that no more turns begin than can send.
             self._caps.take(work.lane.store, work.lane.connection, 1)
             task = group.create_task(self._serve(work, fence, allowed))
@@ -311,8 +315,11 @@ class Deliverer:
             task.add_done_callback(self._tasks.discard)
         return started
 
-    def _may_start(self) -> bool:
-        return not self._stopping and self._ownership.alive() and self._caps.total < self._caps.process_max
+    def _may_start(self, latency: Latency) -> bool:
+        return not self._stopping and self._ownership.alive() and self._caps.free(latency) > 0
+
+    def _open_to(self, store: StoreId) -> bool:
+        return self._caps.store_room(store) > 0
 
     def _able(self, flow: Flow) -> bool:
         return self._agenda.waits(flow) and self._caps.room(*flow) > 0
@@ -341,10 +348,12 @@ class Deliverer:
             # Another has settled, or the slot is another's: that is for the next beat to tell.
             self._doubted.add(work.lane)
             self._ownership.asked.set()
-        self._agenda.done(work, end.sends, end.next_at, more=end.more and not end.stale)
+        self._agenda.done(work, end.cost, end.next_at, more=end.more and not end.stale)
 
     async def _turn(self, work: LaneWork, fence: Fence, allowed: int) -> TurnEnd | None:
-        trip = await self._trips.trip(work.lane, fence, lambda: self._halted(fence))
+        trip = await self._trips.trip(
+            work.lane, fence, lambda: self._halted(fence), lambda: self._slowed(work.lane.connection)
+        )
         if trip is None:
             return None
         now, lane = self._gear.clock(), work.lane
@@ -363,8 +372,13 @@ class Deliverer:
             await self._pause(lane, end.pause)
         if not trip.pace.open_at(self._gear.clock()):
             # What waits, waits for the far end to have rested: its own times come after that.
-            return TurnEnd(end.sends, next_at=trip.pace.ready_at(), pause=end.pause)
+            return TurnEnd(end.cost, next_at=trip.pace.ready_at(), pause=end.pause)
         return end
+
+    def _slowed(self, connection: ConnectionId) -> None:
+        """A call of the connection takes long: what it has in flight is counted with the slow ones from now on."""
+        self._caps.sort(connection, Latency.SLOW)
+        self._stir.set()
 
     def _halted(self, fence: Fence) -> bool:
         return self._stopping or not self._ownership.stands(fence)

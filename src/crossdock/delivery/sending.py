@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -13,8 +13,8 @@ import msgspec
 from crossdock.credentials.vault import StoreKeys
 from crossdock.delivery.decide import decide, expiring
 from crossdock.delivery.driver import Driver, Parcel
-from crossdock.delivery.fairness import Meter, Pace
 from crossdock.delivery.opening import KeysOf, Opened, parcel_of
+from crossdock.delivery.pace import Meter, Pace
 from crossdock.delivery.tally import Erased, Outcome, Tried
 from crossdock.journal.port import Journal, Lanes
 from crossdock.model.attempt import Answer, AnswerKind, Attempt, Expire, Park, ParkReason, Retry, Settle
@@ -22,7 +22,7 @@ from crossdock.model.contract import Batch
 from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import Instant, Position
 from crossdock.model.lane import Fence, Held
-from crossdock.model.limits import DRIVER_GRACE_MS, SECOND_MS, TURN_MS_MAX
+from crossdock.model.limits import COST_BYTES, DRIVER_GRACE_MS, SECOND_MS, SLOW_MS, TURN_MS_MAX
 from crossdock.observe.lines import Lines
 from crossdock.stores.ways import Way, Ways
 
@@ -48,7 +48,7 @@ class Gear:
 @dataclass(frozen=True, slots=True)
 class Trip:
     """What a turn travels with. `fence` is the lease that it settles under; `halt` says from outside that nothing new
-    shall be sent."""
+    shall be sent; `slowed` hears that a call takes long, while it is under way."""
 
     gear: Gear
     way: Way
@@ -58,11 +58,16 @@ class Trip:
     meter: Meter | None
     fence: Fence
     halt: Callable[[], bool]
+    slowed: Callable[[], None]
+
+    def drags(self) -> None:
+        self.pace.drags()
+        self.slowed()
 
 
 @dataclass(slots=True)
 class Sending:
-    """The sends of one turn, and what became of them. `calls` counts driver calls, `pause` why to pause."""
+    """The sends of one turn, and what became of them. `cost` adds up what they cost, `pause` says why to pause."""
 
     trip: Trip
     held: Mapping[Position, Held]
@@ -70,7 +75,7 @@ class Sending:
     tried: dict[Position, Tried] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     pause: str | None = None
-    calls: int = 0
+    cost: int = 0
     ends_at: float = 0.0
 
     async def send(self, chains: Sequence[tuple[Position, ...]], at_once: int) -> None:
@@ -162,7 +167,7 @@ class Sending:
     async def _call(self, parcels: tuple[Parcel, ...]) -> tuple[Answer, ...]:
         trip, gear = self.trip, self.trip.gear
         begun_at, begun = gear.clock(), gear.elapsed()
-        self.calls += 1
+        self.cost += cost_of(self.opened[parcel.position] for parcel in parcels)
         if trip.meter is not None:
             trip.meter.spend(1, begun_at)
         answers = await self._answers(parcels, begun_at, begun)
@@ -178,6 +183,7 @@ class Sending:
         """The driver's answers. A driver that hangs or raises is a fault of ours: the entries are tried again."""
         trip = self.trip
         deadline = (trip.way.route.delivery.timeout_ms + DRIVER_GRACE_MS) / SECOND_MS
+        dragging = asyncio.get_running_loop().call_later(SLOW_MS / SECOND_MS, trip.drags)
         try:
             async with asyncio.timeout(deadline):
                 answers = await trip.driver.deliver(trip.way, parcels, now)
@@ -186,6 +192,8 @@ class Sending:
         except Exception as error:  # noqa: BLE001  # the bulkhead between drivers and lanes; it is told, not hidden
             self._failed(error)
             return (Answer(AnswerKind.BROKEN, "driver_failed", self._took_ms(begun)),) * len(parcels)
+        finally:
+            dragging.cancel()
         if len(answers) != len(parcels):
             self._failed(ValueError("answers"))
             return (Answer(AnswerKind.BROKEN, "driver_failed", self._took_ms(begun)),) * len(parcels)
@@ -251,6 +259,11 @@ class Sending:
             error=type(error).__name__,
             code=error.code if isinstance(error, CrossdockError) else "CD4002",
         )
+
+
+def cost_of(events: Iterable[Opened]) -> int:
+    """One for the call, and one for each COST_BYTES of what is sent."""
+    return 1 + sum(len(one.entry.body) for one in events) // COST_BYTES
 
 
 def next_of(outcome: Outcome) -> str:

@@ -23,7 +23,9 @@ class Trips:
         self._gear = gear
         self._learned = learned
 
-    async def trip(self, lane: LaneId, fence: Fence, halt: Callable[[], bool]) -> Trip | None:
+    async def trip(
+        self, lane: LaneId, fence: Fence, halt: Callable[[], bool], slowed: Callable[[], None]
+    ) -> Trip | None:
         """None where the lane is not to be run now: closed, paused, pulled by the core, or not configured."""
         way = await self._gear.ways.way(lane)
         if way is None or way.state is not ConnectionState.ENABLED or way.core is CoreMode.PULL:
@@ -36,7 +38,7 @@ class Trips:
         rule = way.route.delivery
         pace = self._learned.pace(lane, way.route.direction, min(rule.concurrency, LANE_IN_FLIGHT_MAX))
         meter = self._learned.meter(lane, rule.rate)
-        return Trip(self._gear, way, keys, driver, pace, meter, fence, halt)
+        return Trip(self._gear, way, keys, driver, pace, meter, fence, halt, slowed)
 
 
 def sends_of(trip: Trip, calls: int, now: Instant) -> int:

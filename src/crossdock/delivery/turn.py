@@ -32,11 +32,11 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """How a turn ended. `more`: there is work at once. `next_at`: else when there will be. `pause`: the connection has
-    to be paused, and why. `stale`: the lane had moved or is another's, nothing was settled. `absent`: it could not be
-    read, because its store moves."""
+    """How a turn ended, and what it cost. `more`: there is work at once. `next_at`: else when there will be. `pause`:
+    the connection has to be paused, and why. `stale`: the lane had moved or is another's, nothing was settled.
+    `absent`: it could not be read, because its store moves."""
 
-    sends: int = 0
+    cost: int = 0
     more: bool = False
     next_at: Instant | None = None
     pause: str | None = None
@@ -74,11 +74,11 @@ class Turn:
             )
             settled = await settle(self.trip.gear, replace(change, fence=self.trip.fence))
         if not settled:
-            return TurnEnd(sends=sending.calls, pause=sending.pause, stale=True)
+            return TurnEnd(cost=sending.cost, pause=sending.pause, stale=True)
         end = self._end(read, change)
         if fill_until is not None:
             return replace(end, more=False, next_at=_sooner(end.next_at, fill_until), fill_until=fill_until)
-        return replace(end, sends=sending.calls, pause=sending.pause)
+        return replace(end, cost=sending.cost, pause=sending.pause)
 
     def _window(self) -> int:
         batch = self.trip.way.route.batch
