@@ -15,6 +15,7 @@ import msgspec
 from crossdock.credentials.root import RootKey
 from crossdock.credentials.vault import StoreKeys, Vault
 from crossdock.delivery.driver import Driver, Parcel
+from crossdock.delivery.fairness import Caps
 from crossdock.delivery.ownership import Ownership
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
@@ -177,6 +178,7 @@ class World:
         member: str = "this",
         far: Driver | None = None,
         wait: Waiter = wait_until,
+        caps: Caps | None = None,
     ) -> Deliverer:
         far = far or self.far
         gear = Gear(
@@ -190,7 +192,7 @@ class World:
             lines=Lines(self.write),
             elapsed=self.elapsed,
         )
-        return Deliverer(gear, self, Ownership(self.engine.slots, member, gear.elapsed), wait)
+        return Deliverer(gear, self, Ownership(self.engine.slots, member, gear.elapsed), wait, caps)
 
     def write(self, name: str, fields: dict[str, Value]) -> None:
         assert set(fields) <= LINES[name]

@@ -11,7 +11,9 @@ from delivery_world import DOWN, REJECTED, ROUTE, TAKEN, FarEnd, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossdock.delivery import sending
 from crossdock.delivery.driver import Parcel
+from crossdock.delivery.fairness import Caps, Latency
 from crossdock.delivery.turn import TurnEnd
 from crossdock.journal.port import Lanes
 from crossdock.model.attempt import Answer, AnswerKind
@@ -418,3 +420,50 @@ def test_whatever_the_far_end_says_order_holds_and_every_ledger_closes(
         assert all(positions == sorted(set(positions)) for positions in by_key.values())
 
     asyncio.run(story())
+
+
+class Hanging(FarEnd):
+    """Some stores' far ends take what they are sent and never answer, until they are let go."""
+
+    def __init__(self, hang: set[str]) -> None:
+        super().__init__()
+        self.hang = hang
+        self.go = asyncio.Event()
+        self.awaited = 0
+
+    async def deliver(self, way: Way, parcels: tuple[Parcel, ...], now: Instant) -> tuple[Answer, ...]:
+        if way.lane.store in self.hang:
+            self.awaited += 1
+            await self.go.wait()
+        return await super().deliver(way, parcels, now)
+
+
+async def test_far_ends_that_hang_have_the_senders_of_the_others_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sending, "SLOW_MS", 20)
+    bad, good = {f"bad{number:02}" for number in range(20)}, {f"good{number}" for number in range(10)}
+    far = Hanging(bad)
+    world = await World(far, stores=sorted(bad | good)).furnish()
+    caps = Caps(class_max={Latency.FAST: 8, Latency.SLOW: 4})
+    deliverer = world.new_deliverer(caps=caps)
+    for _ in range(3):
+        for store in sorted(bad | good):
+            await world.publish({"sku": "a"}, store)
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(deliverer.run(stop))
+    async with asyncio.timeout(30):
+        while sum(map(len, far.took.values())) < 3 * len(good):
+            await asyncio.sleep(0.01)
+        while caps.totals != {Latency.FAST: 0, Latency.SLOW: len(bad)}:
+            await asyncio.sleep(0.01)
+    assert set(far.took) == good
+    assert far.awaited == len(bad)  # each was tried once, eight at a time
+    far.go.set()
+    async with asyncio.timeout(30):
+        while sum(map(len, far.took.values())) < 3 * len(bad | good):
+            await asyncio.sleep(0.01)
+    stop.set()
+    await running
+    assert (caps.total, caps.slow) == (0, set())
+    await world.check()
