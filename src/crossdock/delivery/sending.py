@@ -11,6 +11,7 @@ from typing import assert_never
 import msgspec
 
 from crossdock.credentials.vault import StoreKeys
+from crossdock.delivery.awaited import Awaited
 from crossdock.delivery.decide import decide, expiring
 from crossdock.delivery.driver import Driver, Parcel
 from crossdock.delivery.opening import KeysOf, Opened, parcel_of
@@ -77,10 +78,18 @@ class Sending:
     pause: str | None = None
     cost: int = 0
     ends_at: float = 0.0
+    awaited: Awaited = field(init=False)
 
     async def send(self, chains: Sequence[tuple[Position, ...]], at_once: int) -> None:
         """Returns when all are tried, or as soon as nothing more may be sent and what is in flight has ended."""
         self.ends_at = self.trip.gear.elapsed() + TURN_MS_MAX / SECOND_MS
+        self.awaited = Awaited(self.trip.drags, SLOW_MS / SECOND_MS)
+        try:
+            await self._send(chains, at_once)
+        finally:
+            self.awaited.close()
+
+    async def _send(self, chains: Sequence[tuple[Position, ...]], at_once: int) -> None:
         batch = self.trip.way.route.batch
         if batch is not None:
             await self._send_batches(chains, batch)
@@ -183,7 +192,7 @@ class Sending:
         """The driver's answers. A driver that hangs or raises is a fault of ours: the entries are tried again."""
         trip = self.trip
         deadline = (trip.way.route.delivery.timeout_ms + DRIVER_GRACE_MS) / SECOND_MS
-        dragging = asyncio.get_running_loop().call_later(SLOW_MS / SECOND_MS, trip.drags)
+        call = self.awaited.begin()
         try:
             async with asyncio.timeout(deadline):
                 answers = await trip.driver.deliver(trip.way, parcels, now)
@@ -193,7 +202,7 @@ class Sending:
             self._failed(error)
             return (Answer(AnswerKind.BROKEN, "driver_failed", self._took_ms(begun)),) * len(parcels)
         finally:
-            dragging.cancel()
+            self.awaited.end(call)
         if len(answers) != len(parcels):
             self._failed(ValueError("answers"))
             return (Answer(AnswerKind.BROKEN, "driver_failed", self._took_ms(begun)),) * len(parcels)
