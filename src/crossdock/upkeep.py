@@ -77,7 +77,8 @@ async def check(settings: Settings) -> tuple[SchemaState, tuple[Finding, ...]]:
     if settings.postgres_url is None:
         return _file_status(settings.database_path), tuple(_look_at_file(settings.database_path))
     async with postgres.connected(settings.postgres_url) as connection:
-        return await _server_status(connection), tuple(await server.findings(connection))
+        found = (*await server.findings(connection), await server.takes_writes(connection))
+        return await _server_status(connection), found
 
 
 def _state(

@@ -189,3 +189,11 @@ def test_a_check_looks_at_the_database_that_is_served(
         elsewhere = postgres_estate.house(admin.info.dbname)
     other = of_house(postgres_house, postgres_estate, CROSSDOCK_DATABASE=elsewhere.app)
     assert "lacks 0001_pre" in other.run("check", code=1).stdout
+
+
+def test_a_database_that_takes_no_writes_is_not_well(desk: Desk, postgres_house: House) -> None:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{admin.info.dbname}" SET default_transaction_read_only = on')
+    checked = desk.json("check", code=1)
+    assert not checked["well"]
+    assert [one["code"] for one in checked["findings"] if not one["ok"]] == ["CD5042"]

@@ -212,3 +212,28 @@ async def test_a_group_of_appends_is_five_statements_however_many_events_it_hold
     assert ours == ["lock_journals", "known", "add"]
     assert sum("set_config" in one for one in heard) == 1  # with its BEGIN; and there is one COMMIT
     await engine.close()
+
+
+async def test_settings_that_were_loosened_since_the_start_are_seen_by_readiness_and_by_each_new_connection(
+    engine: PostgresEngine, postgres_house: House
+) -> None:
+    await engine.writable()
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{admin.info.dbname}" SET synchronous_commit = off')
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    codes = {(await raised(Unavailable, engine.writable())).code for _ in range(10)}
+    assert "CD5021" in codes
+    assert codes <= {"CD5021", "CD5002"}  # a session that has just been ended
+    assert (await raised(Unavailable, engine.journal.append(drafts(1)))).code == "CD5021"
+
+
+async def test_a_log_beyond_its_counter_is_a_copy_that_has_not_ended(postgres_house: House) -> None:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute(
+            "INSERT INTO crossdock.audit (store_id, store_seq, seq, at, actor, action, object, outcome, correlation_id,"
+            " detail) VALUES ('north', 1, 7, 1, 'test', 'test', '', 'done', 'cor', '{}')"
+        )
+    assert "CD5041" in await refused_start(postgres_house.app)

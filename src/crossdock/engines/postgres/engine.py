@@ -69,6 +69,7 @@ class PostgresEngine:
                     said = " ".join(f"{one.code}: {one.what} {one.remedy}" for one in found)
                     raise Unavailable("CD5004", said, remedy="Nothing is served before it is set right.")
                 await require(connection)
+            self.pool.vet = server.vet
         except BaseException:
             await self.pool.close()
             raise
@@ -87,10 +88,13 @@ class PostgresEngine:
             await self.pool.close()
 
     async def writable(self) -> None:
-        """A transaction that may write goes through; a standby refuses it."""
+        """A transaction that may write goes through; a standby refuses it. And it would be kept: settings may have been
+        changed since the start."""
+        async with self.pool.connection() as connection:
+            await server.vet(connection)
         async with self.pool.writes(()) as unit:
             await unit.rows("writable")
 
     async def findings(self) -> Sequence[Finding]:
         async with self.pool.connection() as connection:
-            return await server.findings(connection)
+            return [*await server.findings(connection), await server.takes_writes(connection)]

@@ -8,7 +8,7 @@ and a COMMIT that came with a warning counts as failed. (A caller that is cancel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -115,7 +115,8 @@ class Unit:
 
 
 class Pool:
-    """Connections to one PostgreSQL, at most `connections_max` of them. `named` are the queries that units run."""
+    """Connections to one PostgreSQL, at most `connections_max` of them. `named` are the queries that units run. `vet`
+    looks at each that is opened from now on, and raises where it must not be used."""
 
     def __init__(self, url: str, connections_max: int, named: Mapping[str, str] = QUERIES) -> None:
         self._url = url
@@ -123,6 +124,7 @@ class Pool:
         self._named = named
         self._pool: asyncpg.Pool | None = None
         self._on_query: Callable[[str], None] | None = None
+        self.vet: Callable[[asyncpg.Connection], Awaitable[None]] | None = None
 
     async def open(self) -> None:
         """Unavailable (CD5002) if no server answers."""
@@ -155,6 +157,8 @@ class Pool:
     async def _init(self, connection: asyncpg.Connection) -> None:
         # The driver looks array types up once a connection: now, and not while a transaction holds a lock.
         await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[], $4::bytea[], $5::boolean[]", *[[]] * 5)
+        if self.vet is not None:
+            await self.vet(connection)
         if self._on_query is not None:
             hear = self._on_query
             connection.add_query_logger(lambda record: hear(record.query))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from crossdock.engines.postgres.scope import PLATFORM_STORE, READ, opening
+from crossdock.model.errors import Unavailable
 from crossdock.stores.port import Finding
 
 MAJOR_MIN = 15  # the oldest major that still gets fixes (postgresql.org/support/versioning)
@@ -33,11 +35,41 @@ SELECT r.rolname AS name, r.rolsuper AS super, r.rolbypassrls AS bypass,
 FROM pg_roles AS r WHERE r.rolname = current_user
 """
 
+LOG = """
+SELECT has_table_privilege('crossdock.installation', 'SELECT') AND has_table_privilege('crossdock.audit', 'SELECT')
+WHERE to_regclass('crossdock.installation') IS NOT NULL AND to_regclass('crossdock.audit') IS NOT NULL
+"""
+LOG_ENDS = """
+SELECT (SELECT audit_seq FROM crossdock.installation WHERE id = 1) AS counter,
+    coalesce((SELECT max(seq) FROM crossdock.audit), 0) AS highest
+"""
+TAKES_WRITES = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+
 
 async def findings(connection: asyncpg.Connection) -> Sequence[Finding]:
     """What holds and what does not, each with its code. A fatal one that is not ok refuses to serve."""
     server, role = await connection.fetchrow(SETTINGS), await connection.fetchrow(ROLE)
-    return [_version(server), _durability(server), _encoding(server), _role(role), _walls(role)]
+    log = await _log(connection)
+    return [_version(server), _durability(server), _encoding(server), _role(role), _walls(role), log]
+
+
+async def takes_writes(connection: asyncpg.Connection) -> Finding:
+    """No finding of a start: a server that takes no writes now may be the primary in a moment, and readiness tells."""
+    ok = await connection.fetchval(TAKES_WRITES)
+    return Finding(
+        "CD5042",
+        ok,
+        True,
+        "The database takes writes." if ok else "The database takes no writes.",
+        "Name the primary, or take default_transaction_read_only back; see target_session_attrs for several hosts.",
+    )
+
+
+async def vet(connection: asyncpg.Connection) -> None:
+    """Unavailable (CD5021) where the server, as set now for this session, may lose what it commits."""
+    found = _durability(await connection.fetchrow(SETTINGS))
+    if not found.ok:
+        raise Unavailable(found.code, found.what, remedy=found.remedy)
 
 
 def _version(server: asyncpg.Record) -> Finding:
@@ -99,4 +131,23 @@ def _walls(role: asyncpg.Record) -> Finding:
         if role["unwalled"] == 0
         else f"{role['unwalled']} tables with a store's data are not under row security.",
         "Run `crossdock db migrate`.",
+    )
+
+
+async def _log(connection: asyncpg.Connection) -> Finding:
+    """A copy that keeps the numbers of the log sets their counter last."""
+    ended = True
+    if await connection.fetchval(LOG):
+        await connection.execute(opening(READ, {PLATFORM_STORE}, platform=True))
+        try:
+            counter, highest = await connection.fetchrow(LOG_ENDS)
+        finally:
+            await connection.execute("ROLLBACK")
+        ended = counter >= highest
+    return Finding(
+        "CD5041",
+        ended,
+        True,
+        "No copy into the database is unfinished." if ended else "A copy into the database has not ended.",
+        "Run the same `crossdock db copy` again: it goes on where it was.",
     )
