@@ -20,8 +20,7 @@ from migrations.steps import named, run, step, with_more
 from postgres import House
 
 PREVIOUS = Path(__file__).parent / "previous" / "postgres"
-"""The `queries/*.sql` of the release before, as they were shipped. None yet: the first release with this engine is not
-out."""
+"""The `queries/*.sql` of the release before, as they were shipped."""
 
 ALL_THAT_PRE_MAY_DO = step(
     9001,
