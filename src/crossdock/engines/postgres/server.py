@@ -36,8 +36,9 @@ FROM pg_roles AS r WHERE r.rolname = current_user
 """
 
 LOG = """
-SELECT has_table_privilege('crossdock.installation', 'SELECT') AND has_table_privilege('crossdock.audit', 'SELECT')
-WHERE to_regclass('crossdock.installation') IS NOT NULL AND to_regclass('crossdock.audit') IS NOT NULL
+SELECT count(*) = 2 AND bool_and(has_table_privilege(c.oid, 'SELECT')) AND bool_and(has_schema_privilege(n.oid, 'USAGE'))
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'crossdock' AND c.relname IN ('installation', 'audit')
 """
 LOG_ENDS = """
 SELECT (SELECT audit_seq FROM crossdock.installation WHERE id = 1) AS counter,
