@@ -36,7 +36,8 @@ FROM pg_roles AS r WHERE r.rolname = current_user
 """
 
 LOG = """
-SELECT count(*) = 2 AND bool_and(has_table_privilege(c.oid, 'SELECT')) AND bool_and(has_schema_privilege(n.oid, 'USAGE'))
+SELECT count(*) = 2
+    AND bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = 'crossdock' AND c.relname IN ('installation', 'audit')
 """
