@@ -34,6 +34,15 @@ def test_the_whole_life_of_a_connection(house: House) -> None:
     assert "connection.rolled_back" in actions
 
 
+def test_a_stores_weight_is_set_by_the_platform_alone(house: House) -> None:
+    furnish(house, NORTH, SECRET)
+    path = f"/v1/stores/{NORTH}/weight"
+    assert house.ok("PUT", path, {"weight": 4})["weight"] == 4
+    assert house.ok("GET", f"/v1/stores/{NORTH}")["weight"] == 4
+    for bad in (0, 17, "4", 1.5):
+        assert house.call("PUT", path, {"weight": bad}).status == 422
+
+
 def test_a_secret_never_comes_back(house: House) -> None:
     furnish(house, NORTH, SECRET)
     house.ok("PUT", f"/v1/stores/{NORTH}/core", {"mode": "push", "url": "https://core.example/x", "secret": SECRET})

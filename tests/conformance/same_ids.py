@@ -55,6 +55,7 @@ from crossdock.stores.port import (
     ReplayHeld,
     ReplayResolved,
     RevokeToken,
+    SetWeight,
     Write,
 )
 from crossdock.testing.samples import NORTH
@@ -240,6 +241,7 @@ def changes() -> dict[str, Call]:
         "discard_lane": CloseLane(back, Queued.DISCARD),
         "add_connection": AddConnection(replace(north.connection(1), id=ConnectionId("con_new"))),
         "add_store": AddStore(Store(StoreId("west"), "own", NOW, b"own")),
+        "set_weight": SetWeight(NORTH, 4),
         "add_others_store": AddStore(Store(EAST, "own", NOW, b"own")),
     }
     calls: dict[str, Call] = {

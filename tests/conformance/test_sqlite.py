@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -45,7 +46,9 @@ def shape(scripts: list[str]) -> list[tuple[object, ...]]:
     connection = apsw.Connection(":memory:")
     for script in scripts:
         connection.execute(script)
-    return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    # A column that was added stands in the text as the migration wrote it: words and signs count, not the lines.
+    return [(kind, name, re.findall(r"\w+|[^\w\s]", sql or "")) for kind, name, sql in rows]
 
 
 def test_the_schema_is_the_sum_of_the_migrations() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crossdock.delivery import sending
 from crossdock.delivery.driver import Parcel
-from crossdock.delivery.fairness import Caps, Latency
+from crossdock.delivery.fairness import Caps, Latency, Turns
 from crossdock.delivery.turn import TurnEnd
 from crossdock.journal.port import Lanes
 from crossdock.model.attempt import Answer, AnswerKind
@@ -192,6 +192,65 @@ async def test_a_batch_that_is_refused_whole_for_one_event_parks_that_one_alone(
     await world.deliver()
     assert sorted(far.took_ids()) == [f"evt-{number}" for number in (1, 2, 3, 5, 6, 7, 8)]
     assert (await world.count())["parked"] == 1
+
+
+@pytest.mark.parametrize("size", [8, 60])
+async def test_an_event_that_breaks_every_batch_it_is_in_is_given_up_alone(size: int) -> None:
+    class Breaking(FarEnd):
+        async def deliver(self, way: Way, parcels: tuple[Parcel, ...], now: Instant) -> tuple[Answer, ...]:
+            broken = any(one.event_id == "evt-4" for one in parcels)
+            self.answer = lambda w, p: Answer(AnswerKind.BROKEN, "http_500", 3, 500) if broken else TAKEN
+            return await super().deliver(way, parcels, now)
+
+    far = Breaking()
+    batch = Batch(items_max=size, body_bytes_max=100_000, wait_ms_max=0, per_item=False)
+    route = replace(ROUTE, batch=batch, ordering=(), retry=replace(ROUTE.retry, attempts_max=5))
+    world = await World(far, route).begin()
+    for number in range(size):
+        await world.publish({"sku": f"k{number}"})
+    await world.deliver(HOUR_MS, steps=3_600)
+    counts = await world.count()
+    assert (counts["delivered"], counts["parked"], counts["waiting"]) == (size - 1, 1, 0)
+    held = await world.engine.lanes.held(world.lane(), HeldState.PARKED, NOTHING, 9)
+    assert [entry.event_id for _, entry in held] == ["evt-4"]
+
+
+@given(st.integers(1, 1_000), st.integers(2, 20), st.integers(0, 20))
+def test_a_batch_shrinks_with_each_failure_down_to_one_event(items: int, attempts: int, failed: int) -> None:
+    sizes = [sending.items_after(number, items, attempts) for number in range(attempts)]
+    assert sizes[0] == items
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+    assert sending.items_after(failed, items, 1) == items
+
+
+async def test_a_batch_whose_bytes_are_full_does_not_wait_for_more_events() -> None:
+    far = FarEnd()
+    batch = Batch(items_max=100, body_bytes_max=2_000, wait_ms_max=60_000, per_item=True)
+    world = await World(far, replace(ROUTE, batch=batch, ordering=())).begin()
+    await world.publish({"sku": "x" * 600})
+    await world.deliver()
+    assert far.calls == []
+    for _ in range(3):
+        await world.publish({"sku": "x" * 600})
+    await world.deliver()
+    assert [len(parcels) for _, parcels in far.calls] == [3, 1]
+
+
+async def test_a_store_with_four_times_the_weight_is_served_four_times_as_much_while_senders_are_scarce() -> None:
+    far = FarEnd()
+    world = await World(far, stores=("one", "two")).begin()
+    world.ways[world.lane("one")] = replace(world.ways[world.lane("one")], weight=4)
+    deliverer = world.new_deliverer(caps=Caps(class_max=dict.fromkeys(Latency, 1)))
+    deliverer._agenda._turns = {latency: Turns(10) for latency in Latency}
+    for _ in range(200):
+        for store in ("one", "two"):
+            await world.publish({"sku": "a"}, store)
+    await deliverer.work_off()
+    stores = [store for store, _ in far.calls]
+    # Its weight is learned with its first turn.
+    assert 75 <= stores[:100].count("one") <= 85
+    assert len(stores) == 400
 
 
 async def test_one_stores_dead_receiver_changes_nothing_for_another_store() -> None:
@@ -441,7 +500,7 @@ class Hanging(FarEnd):
 async def test_far_ends_that_hang_have_the_senders_of_the_others_for_a_moment_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sending, "SLOW_MS", 20)
+    monkeypatch.setattr(sending, "SLOW_MS", 300)  # far above a hiccup of a busy machine
     bad, good = {f"bad{number:02}" for number in range(20)}, {f"good{number}" for number in range(10)}
     far = Hanging(bad)
     world = await World(far, stores=sorted(bad | good)).furnish()

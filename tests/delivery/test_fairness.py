@@ -333,3 +333,18 @@ def test_a_rate_is_never_exceeded_and_a_full_one_says_when(
         if meter.spare(now) == 0:
             assert ready > now
         assert meter.spare(ready) >= 1
+
+
+@given(WEIGHTS)
+def test_a_store_with_a_weight_has_that_many_turns_in_a_round_although_a_turn_never_spends_more_than_a_quantum(
+    weights: dict[StoreId, int],
+) -> None:
+    turns, window, rounds = turns_of(weights, dict.fromkeys(weights, 2), 256), 256, 3
+    spent: Counter[StoreId] = Counter()
+    for _ in range(rounds * sum(weights.values())):
+        found = turns.next(lambda _: True, lambda _: True)
+        assert found is not None
+        flow, allowed = found
+        turns.charge(flow, min(allowed, window))
+        spent[flow[0]] += min(allowed, window)
+    assert spent == {store: rounds * weight * window for store, weight in weights.items()}

@@ -94,23 +94,23 @@ async def test_what_was_read_before_a_change_does_not_outlive_it(engine: MemoryE
 def test_a_far_end_that_differs_from_an_unknown_one_is_remembered_until_it_does_not() -> None:
     learned = Learned()
     pace = learned.pace(LANE, Direction.OUTBOUND, 4)
-    learned.fade(NOW, lambda connection: True)
+    learned.fade(NOW, lambda connection: True, ())
     assert len(learned.paces) == 1
     pace.heard(BROKEN, NOW, half)
-    learned.fade(NOW, lambda connection: False)
+    learned.fade(NOW, lambda connection: False, ())
     assert learned.pace(LANE, Direction.OUTBOUND, 4) is pace
     pace.heard(TAKEN, NOW, half)
-    learned.fade(NOW, lambda connection: False)
+    learned.fade(NOW, lambda connection: False, ())
     assert learned.paces == {}
     pace = learned.pace(LANE, Direction.OUTBOUND, 4)
     pace.heard(BUSY, NOW, half)
     pace.heard(TAKEN, NOW, half)
     pace.heard(TAKEN, NOW, half)
-    learned.fade(Instant(NOW + MINUTE_MS - 1), lambda connection: False)
+    learned.fade(Instant(NOW + MINUTE_MS - 1), lambda connection: False, ())
     assert len(learned.paces) == 1
     while pace.concurrency < 4:
         pace.heard(TAKEN, NOW, half)
-    learned.fade(Instant(NOW + MINUTE_MS), lambda connection: False)
+    learned.fade(Instant(NOW + MINUTE_MS), lambda connection: False, ())
     assert learned.paces == {}
 
 
@@ -120,13 +120,13 @@ def test_a_rate_is_remembered_while_it_is_owed() -> None:
     meter = learned.meter(LANE, rate)
     assert meter is not None
     meter.spend(2, NOW)
-    learned.fade(Instant(NOW + 1_999), lambda connection: False)
+    learned.fade(Instant(NOW + 1_999), lambda connection: False, ())
     assert learned.meter(LANE, rate) is meter
     assert learned.meter(LANE, replace(rate, limit=2)) is not meter
     assert learned.meter(LANE, None) is None
     assert learned.meters == {}
     learned.meter(LANE, rate)
-    learned.fade(NOW, lambda connection: False)
+    learned.fade(NOW, lambda connection: False, ())
     assert learned.meters == {}
 
 
@@ -153,3 +153,15 @@ def test_a_far_end_that_is_another_one_now_is_forgotten() -> None:
     assert len(learned.paces) == 2 * len(Direction)
     learned.forget(NORTH, None)
     assert {store for store, _, _ in learned.paces} == {SOUTH}
+
+
+def test_a_weight_is_remembered_while_its_store_has_work_and_a_plain_one_never() -> None:
+    learned = Learned()
+    learned.weigh(LANE.store, 4)
+    learned.fade(NOW, lambda connection: False, {LANE.store})
+    assert (learned.weight(LANE.store), learned.weight(StoreId("other"))) == (4, 1)
+    learned.weigh(LANE.store, 1)
+    assert learned.weights == {}
+    learned.weigh(LANE.store, 4)
+    learned.fade(NOW, lambda connection: False, ())
+    assert learned.weights == {}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from crossdock.model.connection import Connection, ConnectionState
+from crossdock.model.errors import Invalid
 from crossdock.model.ids import ConnectionId, StoreId
 from crossdock.stores.directory import UNKNOWN_MAX
 from stores.counter import ADMIN, NORTH, SOUTH, Counter, lane, signing
@@ -60,6 +63,19 @@ async def test_a_credential_is_seen_by_the_next_look(counter: Counter) -> None:
     door = await counter.directory.door(name, None)
     assert door is not None
     assert door.secrets["webhook_secret"] == (signing("new"),)
+
+
+async def test_a_stores_weight_is_seen_by_the_next_look_and_is_on_record(counter: Counter) -> None:
+    name, other = await counter.enabled(), await counter.enabled(SOUTH)
+    await counter.directory.way(lane(name))
+    await counter.desk.stores.set_weight(ADMIN, NORTH, 4)
+    ways = [await counter.directory.way(lane(name)), await counter.directory.way(lane(other, store=SOUTH))]
+    assert [way.weight for way in ways if way is not None] == [4, 1]
+    (told,) = [one for one in await counter.engine.registry.audit(NORTH, 0, 99) if one.action == "store.weighted"]
+    assert told.detail == {"before": 1, "after": 4}
+    for bad in (0, 17):
+        with pytest.raises(Invalid, match="1 to 16"):
+            await counter.desk.stores.set_weight(ADMIN, NORTH, bad)
 
 
 async def test_a_way_of_another_store_is_none(counter: Counter) -> None:

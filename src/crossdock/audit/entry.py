@@ -31,6 +31,7 @@ ACTIONS = frozenset(
         "store.created",
         "store.gate_set",
         "store.moved",
+        "store.weighted",
         "token.issued",
         "token.revoked",
     }

@@ -41,6 +41,17 @@ def show(seat: Seat, store: Store) -> Shown:
         return details(crossdock.store(store))
 
 
+@command(app, "weight", epilog="Example: crossdock store weight sofia 4")
+def weight(
+    seat: Seat,
+    store: Store,
+    weight: Annotated[int, typer.Argument(help="1 for a plain share, at most 16.", metavar="WEIGHT")],
+) -> Shown:
+    """Set the store's share of senders when they are scarce, by the plan that it is on."""
+    with seat.client() as crossdock:
+        return details(crossdock.set_weight(store, weight))
+
+
 @command(app, "gate", epilog="Example: crossdock store gate sofia open, to undo a copy that was given up")
 def gate(
     seat: Seat, store: Store, state: Annotated[str, typer.Argument(help="open, closing or shut.", metavar="STATE")]

@@ -54,6 +54,10 @@ class Operations(ABC, Generic[Made]):
         """`state` is open, closing or shut: how a store is stopped while it moves to another database."""
         return self.call(putting("stores", store, "gate", body={"state": state}))
 
+    def set_weight(self, store: str, weight: int) -> Made:
+        """The store's share of senders when they are scarce: 1 is a plain one."""
+        return self.call(putting("stores", store, "weight", body={"weight": weight}))
+
     def core(self, store: str) -> Made:
         return self.call(asking("stores", store, "core"))
 

@@ -32,12 +32,13 @@ class LaneWork:
 @dataclass(slots=True)
 class Agenda:
     """The lanes that have something to do. `has` says which slots are this process's own: lanes of others never get in.
-    `latency` says which class a connection is in.
+    `latency` says which class a connection is in, `weight` what share of the senders a store has.
 
     No lane has two turns at once."""
 
     has: Callable[[int], bool]
     latency: Callable[[Flow], Latency] = lambda _: Latency.FAST
+    weight: Callable[[StoreId], int] = lambda _: 1
     lanes: dict[LaneId, LaneWork] = field(default_factory=dict)
     _ready: dict[Flow, deque[LaneId]] = field(default_factory=dict)
     _turns: dict[Latency, Turns] = field(default_factory=lambda: {latency: Turns() for latency in Latency})
@@ -157,7 +158,11 @@ class Agenda:
         if was is not None and was is not latency:
             self._turns[was].leave(flow)
         self._within[flow] = latency
-        self._turns[latency].enter(flow)
+        self._turns[latency].enter(flow, self.weight(flow[0]))
+
+    def stores(self) -> set[StoreId]:
+        """Those with something to do."""
+        return {lane.store for lane in self.lanes}
 
     def waits(self, flow: Flow) -> bool:
         """Whether a lane of the flow waits for its turn."""

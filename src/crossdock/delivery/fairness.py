@@ -30,14 +30,15 @@ class Latency(StrEnum):
 
 
 class RoundRobin(Generic[Key]):
-    """Deficit round robin (Shreedhar and Varghese, 1996). Whoever has work is served again after at most one turn of
-    every other one, and of two with work all the time neither gets more than a quantum and one turn ahead, each in
-    proportion to its weight (1 or more)."""
+    """Deficit round robin (Shreedhar and Varghese, 1996). A key is visited for as many turns as its weight (1 or more)
+    says, a quantum each; then the others come, each for one visit, before it is visited again. So of two with work all
+    the time each is served in proportion to its weight."""
 
     def __init__(self, quantum: int) -> None:
         self._quantum = quantum
         self._deficits: OrderedDict[Key, int] = OrderedDict()
         self._weights: dict[Key, int] = {}
+        self._visits: dict[Key, int] = {}
 
     def __len__(self) -> int:
         return len(self._deficits)
@@ -54,18 +55,25 @@ class RoundRobin(Generic[Key]):
         """It has no work any more: what it did not use is gone."""
         self._deficits.pop(key, None)
         self._weights.pop(key, None)
+        self._visits.pop(key, None)
 
     def next(self, able: Callable[[Key], bool]) -> tuple[Key, int] | None:
-        """The next that is able to send, with what it may spend; it goes to the end. None if there is none.
+        """The next that is able to send, with what it may spend; after the last turn of its visit it goes to the end.
+        None if there is none.
 
         One that is not able keeps its place and gains nothing meanwhile."""
         found = next((key for key in self._deficits if able(key)), None)
         if found is None:
             return None
-        # What was overspent is paid back by waiting for quanta, never by waiting for ever.
-        self._deficits[found] += self._quantum * self._weights[found]
-        self._deficits.move_to_end(found)
-        return found, max(1, self._deficits[found])
+        turn = self._visits.get(found, 0) + 1
+        if turn == 1:
+            # What was overspent is paid back by waiting for quanta, never by waiting for ever.
+            self._deficits[found] += self._quantum * self._weights[found]
+        self._visits[found] = turn
+        if turn >= self._weights[found]:
+            del self._visits[found]
+            self._deficits.move_to_end(found)
+        return found, max(1, min(self._deficits[found], self._quantum))
 
     def charge(self, key: Key, cost: int) -> None:
         """What its turn really cost. What it left unused does not pile up beyond a quantum."""
@@ -91,7 +99,7 @@ class Turns:
     def enter(self, flow: Flow, weight: int = 1) -> None:
         store, connection = flow
         self._stores.enter(store, weight)
-        self._within.setdefault(store, RoundRobin(self.quantum)).enter(connection, weight)
+        self._within.setdefault(store, RoundRobin(self.quantum)).enter(connection)
 
     def leave(self, flow: Flow) -> None:
         store, connection = flow
@@ -130,9 +138,9 @@ class Turns:
 
 def wait_cost_max(others: Mapping[StoreId, int], quantum: int, turn_cost_max: int) -> int:
     """The starvation bound: how much others may spend, in cost units, between two turns of a store that has work and is
-    able, on one sender. `others` are the weights of the other stores with work. Each of them gets one turn in between,
-    and a turn spends at most what it was allowed, a quantum times the weight and as much saved, and one event more."""
-    return sum(2 * quantum * weight + turn_cost_max for weight in others.values())
+    able, on one sender. `others` are the weights of the other stores with work. Each of them gets one visit in between:
+    as many turns as its weight, and a turn spends at most the quantum that it was allowed, and one call more."""
+    return sum(weight * (quantum + turn_cost_max) for weight in others.values())
 
 
 IN_FLIGHT_MAX = {Latency.FAST: FAST_IN_FLIGHT_MAX, Latency.SLOW: SLOW_IN_FLIGHT_MAX}

@@ -13,10 +13,12 @@ from crossdock.model.ids import ConnectionId, Instant, LaneId, StoreId
 
 @dataclass(slots=True)
 class Learned:
-    """The pace of each far end, and the rate of each lane. Both stay while a turn of the connection is under way."""
+    """The pace of each far end, and the rate of each lane. Both stay while a turn of the connection is under way.
+    `weights` are those of stores with more than a plain share."""
 
     paces: dict[tuple[StoreId, ConnectionId, Direction], Pace] = field(default_factory=dict)
     meters: dict[LaneId, Meter] = field(default_factory=dict)
+    weights: dict[StoreId, int] = field(default_factory=dict)
 
     def pace(self, lane: LaneId, direction: Direction, concurrency: int) -> Pace:
         pace = self.paces.setdefault((lane.store, lane.connection, direction), Pace(concurrency))
@@ -34,6 +36,16 @@ class Learned:
             self.meters.pop(lane, None)
         return None if rate is None else self.meters.setdefault(lane, Meter(rate))
 
+    def weigh(self, store: StoreId, weight: int) -> None:
+        """The weight that the store was last seen with."""
+        if weight == 1:
+            self.weights.pop(store, None)
+        else:
+            self.weights[store] = weight
+
+    def weight(self, store: StoreId) -> int:
+        return self.weights.get(store, 1)
+
     def forget(self, store: StoreId, connection: ConnectionId | None) -> None:
         """The far end of a connection is another one now, or those of all the store's connections."""
         if connection is None:
@@ -49,8 +61,10 @@ class Learned:
             if store in stores:
                 pace.try_again(now)
 
-    def fade(self, now: Instant, busy: Callable[[ConnectionId], bool]) -> None:
-        """Drops what says nothing any more. `busy`: a turn of the connection is under way."""
+    def fade(self, now: Instant, busy: Callable[[ConnectionId], bool], working: Collection[StoreId]) -> None:
+        """Drops what says nothing any more. `busy`: a turn of the connection is under way. `working`: the stores that
+        have work; a weight of another is learned again with its next turn."""
+        self.weights = {store: weight for store, weight in self.weights.items() if store in working}
         self.paces = {key: pace for key, pace in self.paces.items() if busy(key[1]) or not pace.as_new(now)}
         self.meters = {
             lane: meter for lane, meter in self.meters.items() if busy(lane.connection) or meter.next_free_ms > now

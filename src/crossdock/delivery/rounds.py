@@ -74,7 +74,7 @@ class Deliverer:
         self._caps = caps or Caps()
         self._known = KnownLanes(gear.lanes)
         self._learned = Learned()
-        self._agenda = Agenda(ownership.has, self._learned.latency)
+        self._agenda = Agenda(ownership.has, self._learned.latency, self._learned.weight)
         self._trips = Trips(gear, self._learned)
         self._news: set[StoreId] = set()
         self._unseen: set[int] = set()
@@ -196,7 +196,7 @@ class Deliverer:
                 await self._poll()
                 poll_at = self._gear.elapsed() + POLL_MS / SECOND_MS
             if self._gear.elapsed() >= fade_at:
-                self._learned.fade(self._gear.clock(), self._caps.connections.__contains__)
+                self._learned.fade(self._gear.clock(), self._caps.connections.__contains__, self._agenda.stores())
                 fade_at = self._gear.elapsed() + FADE_MS / SECOND_MS
             await self._round(group)
             wait_ms = max(1, int((poll_at - self._gear.elapsed()) * SECOND_MS))

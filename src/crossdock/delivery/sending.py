@@ -30,6 +30,9 @@ from crossdock.stores.ways import Way, Ways
 BLAMELESS_ALONE = frozenset({AnswerKind.REJECTED, AnswerKind.UNRENDERABLE})
 """What one event of a batch can bring upon all of it."""
 
+FAULTS_OF_ONE = frozenset({"timeout", "deadline", "results_unreadable", "item_missing", "driver_failed"})
+ALONE_AT_ATTEMPT = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Gear:
@@ -125,20 +128,17 @@ class Sending:
             going = [chain for chain in going if not self._unresolved(chain.popleft()) and chain]
 
     def _batches(self, positions: Sequence[Position], batch: Batch) -> list[tuple[Parcel, ...]]:
-        groups: list[tuple[Parcel, ...]] = []
-        group: list[Parcel] = []
-        size = 0
+        by_size: dict[int, list[Parcel]] = {}
         for position in positions:
             parcel = self._parcel(position)
-            if parcel is None:
-                continue
-            weight = len(msgspec.json.encode(parcel.data)) + 1
-            if group and (len(group) >= batch.items_max or size + weight > batch.body_bytes_max):
-                groups.append(tuple(group))
-                group, size = [], 0
-            group.append(parcel)
-            size += weight
-        return [*groups, tuple(group)] if group else groups
+            if parcel is not None:
+                by_size.setdefault(self._items_max(position, batch), []).append(parcel)
+        return [group for size, parcels in by_size.items() for group in batches_of(parcels, size, batch.body_bytes_max)]
+
+    def _items_max(self, position: Position, batch: Batch) -> int:
+        row = self.held.get(position)
+        failed = row.attempts if row is not None and may_be_one_of_them(row.reason) else 0
+        return items_after(failed, batch.items_max, self.trip.way.route.retry.attempts_max)
 
     def _halted(self) -> bool:
         trip = self.trip
@@ -268,6 +268,35 @@ class Sending:
             error=type(error).__name__,
             code=error.code if isinstance(error, CrossdockError) else "CD4002",
         )
+
+
+def may_be_one_of_them(code: str) -> bool:
+    """Whether a batch that ended so may have done so because of one event in it: the far end was reached, and broke."""
+    return (code.startswith("http_5") and code != "http_503") or code in FAULTS_OF_ONE
+
+
+def items_after(failed: int, items_max: int, attempts_max: int) -> int:
+    """How many events may share a request with one that failed so often with others. It shrinks to one by the last
+    attempt, the fourth at the latest: so an event that breaks each batch that it is in is given up alone."""
+    last = min(attempts_max, ALONE_AT_ATTEMPT)
+    if last <= 1:
+        return items_max
+    return max(1, int(items_max ** (max(0, last - 1 - failed) / (last - 1)) + 1e-9))
+
+
+def batches_of(parcels: Iterable[Parcel], items_max: int, body_bytes_max: int) -> list[tuple[Parcel, ...]]:
+    """In order, each within both bounds; an event that is too large by itself goes alone."""
+    groups: list[tuple[Parcel, ...]] = []
+    group: list[Parcel] = []
+    size = 0
+    for parcel in parcels:
+        weight = len(msgspec.json.encode(parcel.data)) + 1
+        if group and (len(group) >= items_max or size + weight > body_bytes_max):
+            groups.append(tuple(group))
+            group, size = [], 0
+        group.append(parcel)
+        size += weight
+    return [*groups, tuple(group)] if group else groups
 
 
 def cost_of(events: Iterable[Opened]) -> int:

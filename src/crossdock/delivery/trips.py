@@ -30,6 +30,7 @@ class Trips:
         way = await self._gear.ways.way(lane)
         if way is None or way.state is not ConnectionState.ENABLED or way.core is CoreMode.PULL:
             return None
+        self._learned.weigh(lane.store, way.weight)
         driver = self._gear.drivers.get(driver_of(way))
         keys = await self._gear.keys(lane.store)
         if driver is None or keys is None:

@@ -5,7 +5,7 @@ the same event id and the same body."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from crossdock.delivery.opening import Opened, open_all
@@ -57,7 +57,7 @@ class Turn:
         if not reads or not reads[0].lane.open:
             return TurnEnd(absent=not reads)
         read, batch = reads[0], self.trip.way.route.batch
-        if batch and not read.due and _filling(allowance, len(read.window), batch, now):
+        if batch and not read.due and _filling(allowance, read.window, batch, now):
             return TurnEnd(next_at=allowance.fill_until, fill_until=allowance.fill_until)
         ready = await self._ready(read)
         opened = await self._opened(read, ready)
@@ -169,8 +169,13 @@ async def settle(gear: Gear, change: LaneChange) -> bool:
     return True
 
 
-def _filling(allowance: Allowance, waiting: int, batch: Batch, now: Instant) -> bool:
-    return allowance.fill_until is not None and now < allowance.fill_until and waiting < batch.items_max
+def _filling(allowance: Allowance, waiting: Sequence[Entry], batch: Batch, now: Instant) -> bool:
+    return allowance.fill_until is not None and now < allowance.fill_until and not _full(waiting, batch)
+
+
+def _full(entries: Sequence[Entry], batch: Batch) -> bool:
+    """Whether they make a batch by their number or by their bytes, as they lie in the journal."""
+    return len(entries) >= batch.items_max or sum(len(entry.body) for entry in entries) >= batch.body_bytes_max
 
 
 def _fill_until(
@@ -178,7 +183,9 @@ def _fill_until(
 ) -> Instant | None:
     """When an unfilled batch goes anyway; None when it goes now. One with a retry in it does not wait again."""
     sends = [action.position for action in (*made.held, *made.window) if isinstance(action, Send)]
-    if batch is None or made.stopped or not sends or len(sends) >= batch.items_max or sends[0] <= read.lane.cursor:
+    if batch is None or made.stopped or not sends or sends[0] <= read.lane.cursor:
+        return None
+    if _full([opened[position].entry for position in sends], batch):
         return None
     until = Instant(min(opened[position].entry.received_at for position in sends) + batch.wait_ms_max)
     return until if until > now else None

@@ -19,6 +19,7 @@ from crossdock.stores.port import (
     PutCoreEndpoint,
     PutCredential,
     RevokeToken,
+    SetWeight,
     Write,
 )
 
@@ -51,6 +52,8 @@ def store_of(write: Write) -> StoreId | None:
     match write:
         case AddStore(store):
             return store.id
+        case SetWeight(store_id):
+            return store_id
         case AddToken(token):
             return token.store
         case RevokeToken():

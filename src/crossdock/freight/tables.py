@@ -71,7 +71,7 @@ def _columns(listed: str, own: str = "") -> tuple[Column, ...]:
     return tuple(Column(name, Kind(kind), name == own) for name, kind in pairs)
 
 
-STORES = Table("stores", _columns("name text, created_at bigint, sealed_key bytea"), key=(), early=True)
+STORES = Table("stores", _columns("name text, created_at bigint, sealed_key bytea, weight integer"), key=(), early=True)
 CONNECTIONS = Table(
     "connections",
     _columns(

@@ -82,6 +82,8 @@ class Store:
     created_at: Instant
     sealed_key: bytes
     """The store's own key, wrapped under the root key."""
+    weight: int = 1
+    """Its share of senders when they are scarce, 1 to STORE_WEIGHT_MAX: what the platform's plans differ in."""
 
 
 class CoreMode(StrEnum):

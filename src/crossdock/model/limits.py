@@ -41,6 +41,7 @@ LANE_SKIPS_MAX = 64  # a lane opened and closed more often than that with a back
 # Delivery
 WINDOW_ENTRIES_MAX = 256  # entries of one lane that a turn takes into memory
 LANE_IN_FLIGHT_MAX = 64  # whatever a contract asks
+STORE_WEIGHT_MAX = 16  # how much more of scarce senders one store may get than another: nobody starves behind it
 STORE_IN_FLIGHT_MAX = 128  # so that one store can never take all senders
 FAST_IN_FLIGHT_MAX = 384  # of a process, to far ends that answer soon
 SLOW_IN_FLIGHT_MAX = 128  # of a process, to those that do not: together they hold no sender of the others

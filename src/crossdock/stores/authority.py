@@ -23,6 +23,7 @@ class Action(StrEnum):
     STORE_LIST = "store.list"
     STORE_READ = "store.read"
     STORE_GATE = "store.gate"
+    STORE_WEIGH = "store.weigh"
     CORE_READ = "core.read"
     CORE_SET = "core.set"
     INTEGRATION_READ = "integration.read"
@@ -81,7 +82,7 @@ _RUNS = {
     _A.AUDIT_READ,
 }
 RIGHTS: dict[Role, frozenset[Action]] = {
-    Role.PLATFORM_ADMIN: frozenset(_SEES | _RUNS | {_A.STORE_CREATE, _A.STORE_LIST, _A.STORE_GATE}),
+    Role.PLATFORM_ADMIN: frozenset(_SEES | _RUNS | {_A.STORE_CREATE, _A.STORE_LIST, _A.STORE_GATE, _A.STORE_WEIGH}),
     Role.PLATFORM_AUDITOR: frozenset(_SEES | {_A.STORE_LIST, _A.TOKEN_READ, _A.AUDIT_READ}),
     Role.STORE_ADMIN: frozenset(_SEES | _RUNS | {_A.EVENT_PUBLISH, _A.EVENT_VIEW, _A.INBOX_CONSUME}),
     Role.STORE_VIEWER: frozenset(_SEES | {_A.EVENT_VIEW}),

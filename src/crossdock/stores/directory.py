@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from crossdock.stores.port import (
     PutCoreEndpoint,
     PutCredential,
     Registry,
+    SetWeight,
 )
 from crossdock.stores.targets import Hosts, hosts_of, targets_of, url_target
 from crossdock.stores.ways import Door, Target, Way
@@ -141,7 +142,8 @@ class Directory:
             config = check_config(contract, revision.config)
         except Invalid:
             config = revision.config
-        return self._made(_Parts(row, contract, config, tuple(credentials), core), self._vault.open(store))
+        parts = _Parts(row, contract, config, tuple(credentials), core, store.weight)
+        return self._made(parts, self._vault.open(store))
 
     def _made(self, parts: _Parts, keys: StoreKeys) -> Snapshot:
         secrets, until = self._secrets(parts, keys)
@@ -162,6 +164,7 @@ class Directory:
                 secrets if core is None else core.secrets,
                 targets if core is None else core.targets,
                 None if core is None else core.mode,
+                parts.weight,
             )
             if inbound:
                 doors[route.name] = Door(
@@ -220,8 +223,10 @@ class Directory:
                 case DropCredential(_, connection, _):
                     self._drop(connection)
                 case PutCoreEndpoint(endpoint, _):
-                    for name in [name for name, kept in self._snapshots.items() if kept.store == endpoint.store]:
-                        self._drop(name)
+                    self._drop_all((endpoint.store,))
+                case SetWeight(store_id):
+                    self._stores.pop(store_id, None)
+                    self._drop_all((store_id,))
                 case _:
                     pass
 
@@ -229,11 +234,14 @@ class Directory:
         """Somebody has changed these stores: nothing that was read of them stands. A connection that was unknown may
         be one of theirs."""
         self._generation += 1
-        for name in [name for name, kept in self._snapshots.items() if kept.store in changes.stores]:
-            self._drop(name)
+        self._drop_all(changes.stores)
         for store in changes.stores:
             self._stores.pop(store, None)
         self._unknown.clear()
+
+    def _drop_all(self, stores: Collection[StoreId]) -> None:
+        for name in [name for name, kept in self._snapshots.items() if kept.store in stores]:
+            self._drop(name)
 
     def _drop(self, connection: str) -> None:
         self._snapshots.pop(connection, None)
@@ -247,6 +255,7 @@ class _Parts:
     config: JsonObject
     credentials: tuple[Credential, ...]
     core: CoreEndpoint
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,17 @@ from crossdock.model.ids import ConnectionId, Instant, LaneId, Position, StoreId
 
 @dataclass(frozen=True, slots=True)
 class AddStore:
-    """Conflict (CD3003) if the id is taken."""
+    """Conflict (CD3003) if the id is taken. A new store has a plain weight."""
 
     store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeight:
+    """The store's share of senders from now on; the last one wins."""
+
+    store: StoreId
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ class ReplayResolved:
 
 Write = (
     AddStore
+    | SetWeight
     | AddConnection
     | MoveConnection
     | AddRevision

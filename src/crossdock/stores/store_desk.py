@@ -12,11 +12,11 @@ from crossdock.model.contract import Verify
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import STORE_ID, Instant, Position, StoreId
 from crossdock.model.lane import Gate
-from crossdock.model.limits import SECRET_BYTES_MAX
+from crossdock.model.limits import SECRET_BYTES_MAX, STORE_WEIGHT_MAX
 from crossdock.signing import SCHEMES
 from crossdock.signing.scheme import unusable
 from crossdock.stores.office import Act, Office, again_if_moved
-from crossdock.stores.port import AddStore, PutCoreEndpoint
+from crossdock.stores.port import AddStore, PutCoreEndpoint, SetWeight
 from crossdock.stores.targets import url_target
 
 
@@ -47,6 +47,18 @@ class StoreDesk:
 
     async def read(self, store: StoreId) -> Store:
         return await self._office.store(store)
+
+    async def set_weight(self, act: Act, store: StoreId, weight: int) -> Store:
+        """Invalid (CD3018) for what is not 1 to STORE_WEIGHT_MAX."""
+        if not 1 <= weight <= STORE_WEIGHT_MAX:
+            raise Invalid(
+                "CD3018", f"A weight is 1 to {STORE_WEIGHT_MAX}.", where="/weight", remedy="1 is a plain share."
+            )
+        found = await self._office.store(store)
+        await self._office.commit(
+            act, "store.weighted", (store, store), (SetWeight(store, weight),), before=found.weight, after=weight
+        )
+        return replace(found, weight=weight)
 
     async def set_gate(self, act: Act, store: StoreId, gate: Gate) -> Store:
         """For a store that moves to another database. On record before it counts, in the installation's log: a shut

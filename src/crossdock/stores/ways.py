@@ -48,7 +48,7 @@ class Way:
     """A route of a connection as delivery travels it, in either direction.
 
     Outbound, `targets` are the contract's destinations by name. Inbound, the party is the core: `core` is its mode and,
-    for push, `targets["core"]` its endpoint and `secrets["core"]` its signing secret.
+    for push, `targets["core"]` its endpoint and `secrets["core"]` its signing secret. `weight` is the store's.
     """
 
     lane: LaneId
@@ -60,6 +60,7 @@ class Way:
     secrets: Mapping[str, tuple[Secret, ...]]
     targets: Mapping[str, Target]
     core: CoreMode | None = None
+    weight: int = 1
 
 
 class Doors(Protocol):

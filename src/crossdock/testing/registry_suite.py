@@ -24,6 +24,7 @@ from crossdock.stores.port import (
     PutCredential,
     ReplayHeld,
     RevokeToken,
+    SetWeight,
 )
 from crossdock.testing.samples import NORTH, NOW, SOUTH, a_store, audit, connection, lane_id, raised, write
 
@@ -55,6 +56,14 @@ class RegistrySuite:
         assert await registry.core_endpoint(NORTH) == endpoint
         assert await registry.token(TOKEN.id) == TOKEN
         assert await registry.tokens() == await registry.tokens(NORTH) == [TOKEN]
+
+    async def test_a_weight_stays_with_its_store_and_the_last_one_counts(self, engine: Engine) -> None:
+        await two_stores(engine)
+        await write(engine, SetWeight(NORTH, 4))
+        await write(engine, SetWeight(NORTH, 7))
+        assert [store.weight for store in await engine.registry.stores()] == [7, 1]
+        assert (await engine.registry.store(NORTH)) == replace(a_store(), weight=7)
+        await raised(Bug, write(engine, SetWeight(StoreId("nobody"), 2)))
 
     async def test_one_stores_id_never_reaches_anothers_rows(self, engine: Engine) -> None:
         await two_stores(engine)

@@ -33,6 +33,7 @@ from crossdock.stores.port import (
     ReplayHeld,
     ReplayResolved,
     RevokeToken,
+    SetWeight,
     Write,
 )
 
@@ -92,6 +93,9 @@ class MemoryRegistry:
                 if store.id in tables.stores:
                     raise taken(store.id)
                 tables.stores[store.id] = store
+            case SetWeight(name, weight):
+                needed(name in tables.stores, f"store {name}")
+                tables.stores[name] = replace(tables.stores[name], weight=weight)
             case AddToken() | RevokeToken():
                 write_token(tables, write)
             case PutCoreEndpoint(endpoint, expected):

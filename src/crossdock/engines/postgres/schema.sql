@@ -10,6 +10,7 @@ CREATE TABLE stores (
     name text NOT NULL,
     created_at bigint NOT NULL,
     sealed_key bytea NOT NULL,
+    weight integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 16),
     PRIMARY KEY (store_id)
 );
 

@@ -25,6 +25,7 @@ from crossdock.stores.port import (
     PutCoreEndpoint,
     PutCredential,
     RevokeToken,
+    SetWeight,
     Write,
 )
 
@@ -38,6 +39,8 @@ def touched(write: Write, homes: Homes) -> set[str]:
     match write:
         case AddStore(store):
             return {store.id}
+        case SetWeight(store_id):
+            return {store_id}
         case AddToken(token):
             return {token.store or PLATFORM_STORE}
         case RevokeToken(id):
@@ -61,6 +64,8 @@ async def write_one(unit: Unit, write: Write, now: Instant, homes: Homes) -> Non
             await write_token(unit, write, homes)
         case AddStore(store):
             await add_store(unit, store)
+        case SetWeight(store_id, weight):
+            needed(bool(await unit.run("set_weight", store_id, weight)), f"store {store_id}")
         case PutCoreEndpoint():
             await put_core_endpoint(unit, write)
         case _:

@@ -149,13 +149,17 @@ SELECT position, event_id, number, at, kind, code, took_ms, status, retry_after_
 FROM attempts WHERE store_id = ? AND connection_id = ? AND route = ? AND position = ? ORDER BY seq DESC LIMIT ?
 
 -- name: stores
-SELECT store_id, name, created_at, sealed_key FROM stores WHERE store_id > ? ORDER BY store_id LIMIT ?
+SELECT store_id, name, created_at, sealed_key, weight FROM stores WHERE store_id > ? ORDER BY store_id LIMIT ?
 
 -- name: store
-SELECT store_id, name, created_at, sealed_key FROM stores WHERE store_id = ?
+SELECT store_id, name, created_at, sealed_key, weight FROM stores WHERE store_id = ?
 
 -- name: add_store
+-- With a plain weight.
 INSERT INTO stores (store_id, name, created_at, sealed_key) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: set_weight
+UPDATE stores SET weight = ? WHERE store_id = ?
 
 -- name: connections
 SELECT connection_id, store_id, contract, state, revision, label, created_at, reason, version

@@ -5,7 +5,8 @@ CREATE TABLE stores (
     store_id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    sealed_key BLOB NOT NULL
+    sealed_key BLOB NOT NULL,
+    weight INTEGER NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 16)
 ) WITHOUT ROWID, STRICT;
 
 -- One row per journal: the counter that gives positions. `moved_at` is the second of its last move, and never goes back

@@ -30,6 +30,7 @@ from crossdock.stores.port import (
     ReplayHeld,
     ReplayResolved,
     RevokeToken,
+    SetWeight,
     Write,
 )
 
@@ -46,10 +47,8 @@ def write_one(connection: apsw.Connection, write: Write, now: Instant) -> None:
             replay_resolved(connection, write, now)
         case AddToken() | RevokeToken():
             write_token(connection, write)
-        case AddStore(store):
-            add_store(connection, store)
-        case PutCoreEndpoint():
-            put_core_endpoint(connection, write)
+        case AddStore() | SetWeight() | PutCoreEndpoint():
+            write_store(connection, write)
         case _:
             write_object(connection, write)
 
@@ -116,6 +115,16 @@ def move_connection(connection: apsw.Connection, one: Connection, expected: int)
     check_version("connection", one.version, expected)
     if not ran(connection, "move_connection", (*connection_row(one), expected)):
         raise moved(f"The connection {one.id}")
+
+
+def write_store(connection: apsw.Connection, write: AddStore | SetWeight | PutCoreEndpoint) -> None:
+    match write:
+        case AddStore(store):
+            add_store(connection, store)
+        case SetWeight(name, weight):
+            needed(ran(connection, "set_weight", (weight, name)), f"store {name}")
+        case _:
+            put_core_endpoint(connection, write)
 
 
 def add_store(connection: apsw.Connection, store: Store) -> None:

@@ -12,7 +12,7 @@ from crossdock.http.api.asked import Asked, Body, Limit, Shown, StorePath, doing
 from crossdock.model.connection import CoreEndpoint, CoreMode, Store
 from crossdock.model.ids import STORE_ID, StoreId
 from crossdock.model.lane import Gate
-from crossdock.model.limits import SECRET_BYTES_MAX
+from crossdock.model.limits import SECRET_BYTES_MAX, STORE_WEIGHT_MAX
 from crossdock.stores.authority import Action
 from crossdock.stores.store_desk import CoreWish
 
@@ -29,11 +29,16 @@ class StoreShown(Shown):
     id: str
     name: str
     created_at: int = Field(description="Milliseconds since the Unix epoch, as every time here.")
+    weight: int = Field(description="Its share of senders when they are scarce, beside stores with weight 1.")
 
 
 class StorePage(Shown):
     items: list[StoreShown]
     next: str | None = Field(description="`after` of the next page; null at the end.")
+
+
+class WeightBody(Body):
+    weight: int = Field(strict=True, ge=1, le=STORE_WEIGHT_MAX, description="1 is a plain share; 4 is four times that.")
 
 
 class GateBody(Body):
@@ -63,7 +68,7 @@ class CoreShown(Shown):
 
 
 def shown(store: Store) -> StoreShown:
-    return StoreShown(id=store.id, name=store.name, created_at=store.created_at)
+    return StoreShown(id=store.id, name=store.name, created_at=store.created_at, weight=store.weight)
 
 
 def core_shown(endpoint: CoreEndpoint) -> CoreShown:
@@ -89,6 +94,12 @@ async def list_stores(asked: Asked, after: Annotated[str, Query(max_length=63)] 
 async def read_store(asked: Asked, store: StorePath) -> StoreShown:
     """One store."""
     return shown(await asked.parts.desk.stores.read(store))
+
+
+@router.put("/stores/{store}/weight", **doing(Action.STORE_WEIGH))
+async def set_weight(asked: Asked, store: StorePath, body: WeightBody) -> StoreShown:
+    """Set the store's share of senders, by which the platform's plans differ. It counts when senders are scarce."""
+    return shown(await asked.parts.desk.stores.set_weight(asked.act, store, body.weight))
 
 
 @router.put("/stores/{store}/gate", **doing(Action.STORE_GATE))

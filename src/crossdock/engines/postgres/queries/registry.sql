@@ -2,13 +2,17 @@
 
 -- name: stores
 -- Under the platform's scope; every store is asked for, by pages.
-SELECT store_id, name, created_at, sealed_key FROM stores WHERE store_id > $1 ORDER BY store_id LIMIT $2
+SELECT store_id, name, created_at, sealed_key, weight FROM stores WHERE store_id > $1 ORDER BY store_id LIMIT $2
 
 -- name: store
-SELECT store_id, name, created_at, sealed_key FROM stores WHERE store_id = $1
+SELECT store_id, name, created_at, sealed_key, weight FROM stores WHERE store_id = $1
 
 -- name: add_store
+-- With a plain weight.
 INSERT INTO stores (store_id, name, created_at, sealed_key) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: set_weight
+UPDATE stores SET weight = $2 WHERE store_id = $1
 
 -- name: connections
 SELECT connection_id, store_id, contract, state, revision, label, created_at, reason, version
