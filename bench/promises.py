@@ -1,7 +1,7 @@
 """`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red.
 
-Options: `--engine sqlite,postgres --rows 1,2,3,4,6 --kills N --events N --ids N --asks N` (the defaults are the
-published counts; so many kills are made of each victim)."""
+Options: `--engine sqlite,postgres --rows 1,2,3,4,6,7 --kills N --events N --ids N --asks N --seconds N` (the defaults
+are the published counts; so many kills are made of each victim)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from bench.crashes import row_1, row_2
+from bench.neighbours import row_7
 from bench.repeats import row_3, row_4
 from bench.result import Result
 from bench.stage import say
@@ -23,19 +24,21 @@ ROWS: tuple[Row, ...] = (
     (3, "duplicates are bounded, byte-identical and carry the same id", row_3, "events", "new-id-per-attempt"),
     (4, "inbound dedupe is atomic", row_4, "ids", "select-then-insert"),
     (6, "no store can observe another", row_6, "asks", "one-store-for-all"),
+    (7, "a bad neighbour costs little", row_7, "seconds", "one-pool"),
 )
-SABOTAGED = {"kills": 20, "events": 250, "ids": 15, "asks": 2_000}
+SABOTAGED = {"kills": 20, "events": 250, "ids": 15, "asks": 2_000, "seconds": 15}
 """How much of a row is enough to see its planted fault."""
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="sqlite,postgres")
-    parser.add_argument("--rows", default="1,2,3,4,6")
+    parser.add_argument("--rows", default="1,2,3,4,6,7")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--ids", type=int, default=300)
     parser.add_argument("--asks", type=int, default=20_000)
+    parser.add_argument("--seconds", type=int, default=30)
     return parser.parse_args()
 
 

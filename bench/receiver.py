@@ -1,5 +1,6 @@
 """A receiver as cheap as can be: it answers 204 and counts. `GET /` tells how many, and the delays of those that carry
-a CloudEvents `time`."""
+a CloudEvents `time`. A POST to `/hang` is answered after HANG_SECONDS, one to `/fail` with 500; neither counts among
+those that were taken. The delays of events whose id begins with `good-` stand by themselves."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ AMOUNT = re.compile(rb'"amount":([0-9.]+)')
 TIME = re.compile(rb'"time":"([^"]+)"')
 ANSWER = b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"
 
+HANG_SECONDS = 30.0
+BROKEN = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -37,6 +40,9 @@ class Receiver(asyncio.Protocol):
     ack_loss = 0.0
     refuse = 0.0
     dice = random.Random(7)
+    good_ms: list[float] = []
+    hung = 0
+    failed = 0
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -61,10 +67,9 @@ class Receiver(asyncio.Protocol):
         if head.startswith(b"get /"):
             self._transport.write(self._told(reset=head.startswith(b"get /reset")))
             return
-        now = time.time()
-        if kind.refuse and kind.dice.random() < kind.refuse:
-            self._transport.write(REFUSAL)
+        if self._bad(head):
             return
+        now = time.time()
         kind.first = kind.first or now
         kind.last = now
         kind.count += 1
@@ -80,12 +85,32 @@ class Receiver(asyncio.Protocol):
             kind.inversions += number < last
             kind.amounts[order[1]] = max(number, last)
         if found := TIME.search(body):
-            kind.delays_ms.append((now - datetime.fromisoformat(found[1].decode()).timestamp()) * 1000)
+            delay = (now - datetime.fromisoformat(found[1].decode()).timestamp()) * 1000
+            (kind.good_ms if b"webhook-id: good-" in head else kind.delays_ms).append(delay)
         if kind.ack_loss and kind.dice.random() < kind.ack_loss:
             kind.ack_losses += 1
             self._transport.abort()
             return
         self._transport.write(ANSWER)
+
+    def _bad(self, head: bytes) -> bool:
+        """Whether it was answered, or will be, without being taken."""
+        kind = type(self)
+        if head.startswith(b"post /hang"):
+            kind.hung += 1
+            asyncio.get_running_loop().call_later(HANG_SECONDS, self._answer_late)
+        elif head.startswith(b"post /fail"):
+            kind.failed += 1
+            self._transport.write(BROKEN)
+        elif kind.refuse and kind.dice.random() < kind.refuse:
+            self._transport.write(REFUSAL)
+        else:
+            return False
+        return True
+
+    def _answer_late(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(ANSWER)
 
     def _told(self, *, reset: bool) -> bytes:
         kind = type(self)
@@ -98,11 +123,15 @@ class Receiver(asyncio.Protocol):
                 "differing": kind.differing,
                 "inversions": kind.inversions,
                 "ack_losses": kind.ack_losses,
+                "good_ms": kind.good_ms,
+                "hung": kind.hung,
+                "failed": kind.failed,
             }
         ).encode()
         if reset:
             kind.count, kind.ids, kind.delays_ms, kind.first, kind.last = 0, {}, [], 0.0, 0.0
-            kind.inversions, kind.amounts = 0, {}
+            kind.inversions, kind.amounts, kind.hung, kind.failed = 0, {}, 0, 0
+            kind.good_ms = []
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
 

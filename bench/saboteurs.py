@@ -17,7 +17,7 @@ import apsw
 import asyncpg
 
 from crossdock.cli.main import main
-from crossdock.delivery import sending
+from crossdock.delivery import fairness, pace, sending
 from crossdock.drivers import webhook
 from crossdock.engines.postgres.append import Call, append_group
 from crossdock.engines.postgres.journal import PostgresJournal
@@ -89,6 +89,27 @@ def new_id_per_attempt() -> None:
     webhook.message_id = lambda parcel: f"{parcel.event_id}-{secrets.token_hex(4)}"
 
 
+def one_pool() -> None:
+    """One queue and one pool of 24 senders for all: who comes first takes what it wants, and has it while it hangs."""
+    pool = 24
+
+    def in_order(self: Any, able: Callable[[Any], bool]) -> tuple[Any, int] | None:
+        found = next((key for key in self._deficits if able(key)), None)
+        return None if found is None else (found, 1_000)
+
+    def take(self: Any, store: Any, connection: Any, wanted: int) -> int:
+        self._add(store, connection, wanted)
+        return wanted
+
+    fairness.Caps.take = take  # type: ignore[method-assign]
+    fairness.RoundRobin.next = in_order  # type: ignore[method-assign]
+    fairness.Caps.sort = lambda *_: None  # type: ignore[method-assign]
+    fairness.Caps.room = lambda self, *_: pool - self.total  # type: ignore[method-assign]
+    fairness.Caps.store_room = lambda self, _: pool - self.total  # type: ignore[method-assign]
+    fairness.Caps.free = lambda self, _: pool - self.total  # type: ignore[method-assign]
+    pace.CONCURRENCY_FIRST = pool  # type: ignore[attr-defined]
+
+
 def select_then_insert() -> None:
     """Looks whether the event is there, and inserts if not, in two steps."""
 
@@ -110,6 +131,7 @@ SABOTEURS: dict[str, Callable[[], None]] = {
     "ack-before-commit": ack_before_commit,
     "forget-on-second-try": forget_on_second_try,
     "new-id-per-attempt": new_id_per_attempt,
+    "one-pool": one_pool,
     "one-store-for-all": one_store_for_all,
     "select-then-insert": select_then_insert,
 }

@@ -145,16 +145,16 @@ class Stage:
         }
 
 
-def unbounded(directory: Path) -> None:
-    """The shipped contracts with rates out of the way and the widest concurrency."""
+def unbounded(directory: Path, answer_seconds: int) -> None:
+    """The shipped contracts with rates out of the way and the widest concurrency that goes with the timeout (R013)."""
     with as_file(files("crossdock.catalogue")) as shipped:
         shutil.copytree(shipped, directory, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     for path in directory.rglob("contract.yaml"):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"limit: \d+, burst: \d+", "limit: 100000, burst: 100000", text)
         text = re.sub(r"backlog_max: \d+", "backlog_max: 1000000", text)
-        text = re.sub(r"concurrency: \d+", "concurrency: 64", text)
-        text = re.sub(r"delivery: \{timeout: PT\d+[SM]", "delivery: {timeout: PT10S", text)
+        text = re.sub(r"concurrency: \d+", f"concurrency: {min(64, 960 // answer_seconds)}", text)
+        text = re.sub(r"delivery: \{timeout: PT\d+[SM]", f"delivery: {{timeout: PT{answer_seconds}S", text)
         text = re.sub(r"(?m)^version: .*$", "version: 99.0.0", text)
         text = re.sub(r"first: PT\d+S", "first: PT1S", text)
         path.write_text(text, encoding="utf-8")
@@ -172,14 +172,15 @@ def stage(
     saboteur: str = "",
     ack_loss: float = 0.0,
     refuse: float = 0.0,
+    answer_seconds: int = 10,
 ) -> Iterator[Stage]:
     """A served installation with one store and a receiver; everything ends with the block. `saboteur` names a planted
     fault; `ack_loss` is how often the receiver takes an event and then breaks the connection, `refuse`
-    how often it answers 503 and takes nothing."""
+    how often it answers 503 and takes nothing. `answer_seconds` is what far ends get to answer."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-bench-")))
         (directory / "data").mkdir(mode=0o700)
-        unbounded(directory / "contracts")
+        unbounded(directory / "contracts", answer_seconds)
         place: Place = OnFile(directory / "data" / "crossdock.db")
         if engine == "postgres":
             place = OnServer(stack.enter_context(server(*free_ports(1))))
@@ -217,13 +218,15 @@ def said(arguments: Sequence[str], data: Path, place: Place) -> str:
     return done.stdout
 
 
-def connect(one: Stage, integration: str, config: dict[str, object], secrets: dict[str, str]) -> str:
-    connection = str(one.client.connect(STORE, integration)["id"])
-    one.client.configure(STORE, connection, config)
+def connect(
+    one: Stage, integration: str, config: dict[str, object], secrets: dict[str, str], store: str = STORE
+) -> str:
+    connection = str(one.client.connect(store, integration)["id"])
+    one.client.configure(store, connection, config)
     for name, value in secrets.items():
-        one.client.set_credential(STORE, connection, name, value)
-    one.client.validate(STORE, connection)
-    one.client.enable(STORE, connection)
+        one.client.set_credential(store, connection, name, value)
+    one.client.validate(store, connection)
+    one.client.enable(store, connection)
     return connection
 
 
@@ -251,10 +254,10 @@ def placed(number: int) -> dict[str, Any]:
     }
 
 
-def hook(one: Stage) -> str:
+def hook(one: Stage, store: str = STORE, path: str = "/hook") -> str:
     """The signed webhook to the receiver."""
-    url = f"http://127.0.0.1:{one.receiver}/hook"
-    return connect(one, "webhook.custom", {"url": url}, {"signing_secret": webhook_secret()})
+    url = f"http://127.0.0.1:{one.receiver}{path}"
+    return connect(one, "webhook.custom", {"url": url}, {"signing_secret": webhook_secret()}, store)
 
 
 def say(text: str) -> None:
