@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from crossdock.engines.cells.directory import Directory, lay
 from crossdock.engines.cells.engine import CellsEngine
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.postgres.migrate import login_of
+from crossdock.model.errors import Unavailable
 from crossdock.testing.samples import NOW
 from postgres import Estate, House
 
@@ -40,10 +41,12 @@ class Town:
         self.tell("INSERT INTO crossdock_directory.cells_directory (store_id, cell) VALUES (%s, %s)", store, cell)
 
     @asynccontextmanager
-    async def engine(self, *cells: str, place: str = "") -> AsyncIterator[CellsEngine]:
+    async def engine(
+        self, *cells: str, place: str = "", told: Callable[[str, Unavailable], None] = lambda cell, error: None
+    ) -> AsyncIterator[CellsEngine]:
         names = cells or tuple(self.cells)
         engines = {name: PostgresEngine(self.cells[name].app, lambda: NOW) for name in names}
-        engine = CellsEngine(engines, Directory(self.directory.app), place)
+        engine = CellsEngine(engines, Directory(self.directory.app), place, told)
         await engine.start()
         try:
             yield engine

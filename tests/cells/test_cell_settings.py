@@ -11,7 +11,8 @@ from cells_world import Town
 from crossdock.cli.main import main
 from crossdock.model.errors import Invalid
 from crossdock.model.ids import Instant, StoreId
-from crossdock.settings import cells_of, read_settings, settings_table
+from crossdock.observe.lines import Lines
+from crossdock.settings import Settings, cells_of, read_settings, settings_table
 from crossdock.stores.port import AddStore, Change
 from crossdock.testing.samples import a_store, audit
 from crossdock.wiring.ground import engine_of
@@ -60,11 +61,22 @@ def test_a_cell_of_several_hosts_must_say_that_it_wants_the_one_that_writes() ->
         read_settings(cells="a=postgresql://app@one.example,two.example/x", directory=A)
 
 
+def named(settings: Settings) -> str:
+    return engine_of(settings, lambda: Instant(0), Lines(lambda name, fields: None)).name
+
+
 def test_a_process_spans_the_cells_or_works_for_one() -> None:
     whole = read_settings(cells=f"a={A}, b={B}", directory=A)
-    assert (whole.spans_cells, engine_of(whole, lambda: Instant(0)).name) == (True, "cells")
+    assert (whole.spans_cells, named(whole)) == (
+        True,
+        "cells",
+    )
     one = read_settings(cells=f"a={A}, b={B}", directory=A, cell="b")
-    assert (one.spans_cells, one.postgres_url, engine_of(one, lambda: Instant(0)).name) == (False, B, "postgres")
+    assert (
+        one.spans_cells,
+        one.postgres_url,
+        named(one),
+    ) == (False, B, "postgres")
 
 
 async def test_a_store_that_was_there_before_the_directory_is_noted_once(

@@ -11,8 +11,11 @@ import psycopg
 import pytest
 from cells_world import Town, town_of
 
+from crossdock.engines.cells import engine as cells
 from crossdock.engines.cells.directory import Directory, lay
+from crossdock.engines.cells.engine import CellsEngine
 from crossdock.engines.migrations import Phase
+from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.postgres.migrate import login_of, migrate
 from crossdock.journal.port import LaneWish
 from crossdock.journal.slots import slot_of
@@ -221,3 +224,41 @@ async def test_a_cell_that_is_not_listed_is_named(town: Town) -> None:
         error = await raised(CrossdockError, engine.journal.append([draft("a")]))
         assert (error.code, error.status) == ("CD5028", 503)
         assert "elsewhere" in error.message
+
+
+async def test_a_cell_that_cannot_be_served_as_it_is_stops_no_other_and_comes_back_by_itself(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "AGAIN_SECONDS", 0.05)
+    town.put(NORTH, "a")
+    town.put(SOUTH, "b")
+    role = login_of(town.cells["b"].app).role
+    said: list[tuple[str, str]] = []
+
+    def tell(cell: str, error: Unavailable) -> None:
+        said.append((cell, error.code))
+
+    with psycopg.connect(town.cells["b"].admin, autocommit=True) as admin:
+        admin.execute(f'REVOKE USAGE ON SCHEMA crossdock FROM "{role}"')
+        try:
+            async with town.engine(told=tell) as engine:
+                assert said == [("b", "CD5037")]
+                assert await engine.journal.append([draft("a")]) == [Kept(Position(1))]
+                await engine.writable()
+                (found,) = [one for one in await engine.findings() if not one.ok]
+                assert (found.code, found.fatal, found.what.startswith("Cell b: ")) == ("CD5037", False, True)
+                error = await raised(Unavailable, engine.journal.append([draft("b", store=SOUTH)]))
+                assert error.message.startswith("Cell b: ")
+                admin.execute(f'GRANT USAGE ON SCHEMA crossdock TO "{role}"')
+                async with asyncio.timeout(30):
+                    while any(not one.ok for one in await engine.findings()):
+                        await asyncio.sleep(0.05)
+                assert await engine.journal.append([draft("b", store=SOUTH)]) == [Kept(Position(1))]
+        finally:
+            admin.execute(f'GRANT USAGE ON SCHEMA crossdock TO "{role}"')
+
+
+async def test_where_no_cell_can_be_served_nothing_starts(town: Town) -> None:
+    away = PostgresEngine("postgresql://nobody@127.0.0.1:1/nothing", lambda: NOW)
+    error = await raised(Unavailable, CellsEngine({"x": away}, Directory(town.directory.app)).start())
+    assert (error.code, error.message.startswith("Cell x: ")) == ("CD5002", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from cells_world import Town
 
+from crossdock.cli.main import main
 from crossdock.engines.cells.directory import Directory, Home
 from crossdock.engines.postgres.engine import PostgresEngine
-from crossdock.freight.ends import postgres_place
+from crossdock.freight.ends import Cells, postgres_place
 from crossdock.freight.moving import Moving
 from crossdock.freight.tables import CONFLICTS, Table
 from crossdock.model.errors import Conflict, Invalid, NotFound, Unavailable
@@ -68,6 +69,17 @@ async def no_pause(_: float) -> None:
     return
 
 
+class Here(dict[str, Any]):
+    """Cells that are open already."""
+
+    @property
+    def names(self) -> Collection[str]:
+        return self.keys()
+
+    async def at(self, cell: str) -> Any:
+        return self[cell]
+
+
 @asynccontextmanager
 async def moving(town: Town, kill: Kill | None = None) -> AsyncIterator[Moving]:
     async with AsyncExitStack() as stack:
@@ -81,7 +93,7 @@ async def moving(town: Town, kill: Kill | None = None) -> AsyncIterator[Moving]:
         if kill is not None:
             told = Watched(directory, kill)
             places = {name: Watched(place, kill) for name, place in places.items()}
-        yield Moving(told, places, lambda store, head, digest: audit(store, "store.moved"), 0.0, pause=no_pause)
+        yield Moving(told, Here(places), lambda store, head, digest: audit(store, "store.moved"), 0.0, pause=no_pause)
 
 
 @asynccontextmanager
@@ -211,7 +223,7 @@ async def test_what_comes_between_two_tables_of_a_round_comes_with_the_next(town
     busy: list[str] = []
     async with moving(town) as move:
         places: dict[str, Any] = {**move.places, "a": Busy(move.places["a"], Kill())}
-        await replace(move, places=places).run(NORTH, "b")
+        await replace(move, places=Here(places)).run(NORTH, "b")
     async with cell(town, "b") as engine:
         assert await engine.journal.head(NORTH) == 42
         assert [one.position for one in await engine.journal.conflicts(NORTH, 1)] == [42]
@@ -243,7 +255,7 @@ async def test_a_move_that_cannot_begin_opens_what_a_killed_one_had_shut(town: T
     async with moving(town) as move:
         await move.places["a"].gate(NORTH, Gate.SHUT, await move.directory.claim(NORTH))
         places: dict[str, Any] = {**move.places, "b": Away(move.places["b"], Kill())}
-        assert (await raised(Unavailable, replace(move, places=places).run(NORTH, "b"))).code == "CD5002"
+        assert (await raised(Unavailable, replace(move, places=Here(places)).run(NORTH, "b"))).code == "CD5002"
     assert await standing(town) == (Home("a", 2), {"a": (Gate.OPEN, 2)})
 
 
@@ -251,9 +263,9 @@ async def test_forgotten_where_it_was_it_can_come_back(town: Town) -> None:
     await filled(town)
     before = await at(town, "a", NORTH)
     async with moving(town) as move:
-        assert await move.forget(NORTH) == 0
+        assert (await move.forget(NORTH)).rows == 0
         await move.run(NORTH, "b")
-        assert await move.forget(NORTH) > 70
+        assert (await move.forget(NORTH)).rows > 70
         with psycopg.connect(town.cells["a"].admin) as admin:
             for table in ("stores", "entries", "held", "lanes", "attempts", "tokens", "credentials", "subject_keys"):
                 rows = admin.execute(f"SELECT count(*) FROM crossdock.{table} WHERE store_id = 'north'").fetchone()
@@ -356,3 +368,42 @@ async def test_a_mover_that_slept_writes_nothing_and_opens_nothing(town: Town) -
     assert gates == {"a": (Gate.SHUT, home.epoch), "b": (Gate.OPEN, home.epoch)}
     async with cell(town, "b") as engine:
         assert await engine.journal.head(NORTH) == Position(42)
+
+
+async def test_a_cell_that_has_no_part_in_a_move_may_be_away(town: Town) -> None:
+    await filled(town)
+    urls = {**{name: house.app for name, house in town.cells.items()}, "c": "postgresql://x@127.0.0.1:1/nothing"}
+    async with AsyncExitStack() as stack:
+        directory = Directory(town.directory.app)
+        await directory.open()
+        stack.push_async_callback(directory.close)
+        move = Moving(
+            directory, Cells(urls, stack), lambda store, head, digest: audit(store, "store.moved"), 0.0, pause=no_pause
+        )
+        assert await move.run(NORTH, "b") is not None
+        gone = await move.forget(NORTH)
+        assert (gone.rows > 70, gone.silent) == (True, ("c",))
+        error = await raised(Unavailable, move.run(NORTH, "c"))
+        assert (error.code, error.message.startswith("Cell c: ")) == ("CD5002", True)
+    assert (await standing(town))[0].cell == "b"
+
+
+def test_the_commands_move_and_show_a_store_while_an_unrelated_cell_is_away(
+    town: Town, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(filled(town))
+    listed = {**{name: house.app for name, house in town.cells.items()}, "c": "postgresql://x@127.0.0.1:1/nothing"}
+    monkeypatch.setenv("CROSSDOCK_CELLS", ", ".join(f"{name}={url}" for name, url in listed.items()))
+    monkeypatch.setenv("CROSSDOCK_DIRECTORY", town.directory.app)
+
+    def ran(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["crossdock", "store", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    assert ran("move", NORTH, "--to", "b", "--grace", "0")[0] == 0
+    code, said = ran("place", NORTH)
+    assert (code, "it cannot be asked (CD5002)" in said, "open, at epoch" in said) == (0, True, True)
+    code, said = ran("move", NORTH, "--to", "c")
+    assert (code, "Cell c: " in said) == (3, True)

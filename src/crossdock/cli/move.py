@@ -13,11 +13,11 @@ from crossdock.cli.seat import Seat
 from crossdock.cli.show import Shown, details, lines
 from crossdock.engines.cells.directory import Directory, lay
 from crossdock.engines.postgres.migrate import login_of
-from crossdock.freight.ends import postgres_place
+from crossdock.freight.ends import Cells
 from crossdock.freight.moving import Moving
 from crossdock.freight.standing import GRACE_SECONDS
 from crossdock.model.connection import AuditEntry
-from crossdock.model.errors import Invalid
+from crossdock.model.errors import Invalid, Unavailable
 from crossdock.model.ids import Position, StoreId
 from crossdock.model.lane import Gate
 from crossdock.settings import Settings, read_settings
@@ -45,7 +45,10 @@ def move(seat: Seat, store: Store, to: To, forget: Forget = False, grace: Grace 
             if proved is not None:
                 told |= {"head": proved.head, "rows": sum(proved.rows.values()), "digest": proved.digest}
             if forget:
-                told["forgotten"] = await moving.forget(id)
+                gone = await moving.forget(id)
+                told["forgotten"] = gone.rows
+                if gone.silent:
+                    told["not forgotten in"] = f"{', '.join(gone.silent)} (no answer; run it again)"
             return told
 
     return details(asyncio.run(work()))
@@ -59,8 +62,12 @@ def place(seat: Seat, store: Store) -> Shown:
         async with opened(read_settings(), 0) as moving:
             home = await moving.home(id)
             told: dict[str, object] = {"store": id, "cell": home.cell, "epoch": home.epoch}
-            for name, cell in moving.places.items():
-                found = await cell.journals(id)
+            for name in moving.places.names:
+                try:
+                    found = await (await moving.places.at(name)).journals(id)
+                except Unavailable as error:
+                    told[f"in {name}"] = f"it cannot be asked ({error.code})"
+                    continue
                 if found.present:
                     told[f"in {name}"] = f"{found.gate}, at epoch {found.epoch}, head {found.head}"
             return told
@@ -84,10 +91,19 @@ def directory(seat: Seat) -> Shown:
             raise unset("CROSSDOCK_DIRECTORY" if not settings.directory_url else "CROSSDOCK_DATABASE_OWNER")
         await lay(settings.postgres_owner_url, login_of(settings.directory_url), say)
         async with opened(settings, 0) as moving:
-            for name, cell in moving.places.items():
+            silent: list[Unavailable] = []
+            for name in moving.places.names:
+                try:
+                    cell = await moving.places.at(name)
+                except Unavailable as error:
+                    silent.append(error)
+                    continue
                 found = [(one, await cell.journals(one)) for one in await cell.stores()]
                 rows = [(one, journals.epoch) for one, journals in found if journals.gate is Gate.OPEN]
                 say(f"cell {name}: {await moving.directory.adopt(name, rows)} of {len(found)} stores noted")
+            if silent:
+                # The others are noted; the stores of this one are not known before it was asked too.
+                raise silent[0]
 
     asyncio.run(work())
     return lines({"done": said}, "The directory is up to date.")
@@ -102,10 +118,7 @@ async def opened(settings: Settings, grace_seconds: float) -> AsyncIterator[Movi
         found = Directory(settings.directory_url)
         await found.open()
         stack.push_async_callback(found.close)
-        places = {
-            name: await stack.enter_async_context(postgres_place(url)) for name, url in settings.cell_urls.items()
-        }
-        yield Moving(found, places, moved_here, grace_seconds)
+        yield Moving(found, Cells(settings.cell_urls, stack), moved_here, grace_seconds)
 
 
 def moved_here(store: StoreId, head: Position, digest: str) -> AuditEntry:

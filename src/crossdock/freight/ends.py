@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from crossdock.engines.cells.homes import of_cell
 from crossdock.engines.postgres.migrate import require
 from crossdock.engines.sqlite import files
 from crossdock.engines.sqlite.database import open_writer
@@ -77,6 +79,27 @@ def _own(path: Path, live: bool) -> Iterator[None]:
         yield
     finally:
         lock.give_up()
+
+
+@dataclass(slots=True)
+class Cells:
+    """`moving.Places` over addresses: a cell is opened when it is first needed, and closed with the stack."""
+
+    urls: Mapping[str, str]
+    stack: AsyncExitStack
+    _open: dict[str, PostgresPlace] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Collection[str]:
+        return self.urls.keys()
+
+    async def at(self, cell: str) -> PostgresPlace:
+        if cell not in self._open:
+            try:
+                self._open[cell] = await self.stack.enter_async_context(postgres_place(self.urls[cell]))
+            except Unavailable as error:
+                raise of_cell(cell, error) from error
+        return self._open[cell]
 
 
 @asynccontextmanager

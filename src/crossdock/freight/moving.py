@@ -15,8 +15,9 @@ more: every write carries the number.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from crossdock.engines.cells.directory import Directory, Home, no_home
 from crossdock.freight.carry import Tell
@@ -30,6 +31,25 @@ from crossdock.model.lane import Gate
 
 Record = Callable[[StoreId, Position, str], AuditEntry]
 """Makes the entry of a store that has come, from the journal's head and the proof's digest ('' if it was there)."""
+
+
+class Places(Protocol):
+    """The cells by name. Only those that a move needs have to be there."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    async def at(self, cell: str) -> PostgresPlace:
+        """Unavailable, with the cell's name, if it does not answer or its schema is not this release's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many rows were deleted. `silent`: the cells that did not answer, where some may be left."""
+
+    rows: int
+    silent: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +80,7 @@ class CellHold:
 @dataclass(frozen=True, slots=True)
 class Moving:
     directory: Directory
-    places: Mapping[str, PostgresPlace]
+    places: Places
     record: Record
     grace_seconds: float = GRACE_SECONDS
     tell: Tell = field(default=lambda _: None)
@@ -71,20 +91,21 @@ class Moving:
         store that the directory does not have; Conflict CD5025, CD5026 or CD5029 as `Journey` says: then the store is
         where it was."""
         home = await self.home(store)
-        self._place(to)
+        there = await self._place(to)
         if home.cell == to:
             await self._settle_in(store, home)
             return None
+        here = await self._place(home.cell)
         epoch = await self.directory.claim(store)
-        hold = CellHold(self.directory, self._place(home.cell), home.cell, epoch)
-        journey = Journey(hold.place, self._place(to), hold, epoch, self.grace_seconds, self.tell, self.pause)
+        hold = CellHold(self.directory, here, home.cell, epoch)
+        journey = Journey(here, there, hold, epoch, self.grace_seconds, self.tell, self.pause)
         try:
             proved = await journey.travel(store)
             await self._settle(store, home, Home(to, epoch))
         except BaseException:
             await asyncio.shield(hold.release(store))
             raise
-        await self._place(to).open(store, epoch, self.record(store, proved.head, proved.digest))
+        await there.open(store, epoch, self.record(store, proved.head, proved.digest))
         return proved
 
     async def home(self, store: StoreId) -> Home:
@@ -93,15 +114,22 @@ class Moving:
             raise no_home(store)
         return home
 
-    async def forget(self, store: StoreId) -> int:
-        """Deletes what the store left in the cells that it has moved from; how many rows."""
+    async def forget(self, store: StoreId) -> Forgotten:
+        """Deletes what the store left in the cells that it has moved from."""
         home = await self.home(store)
         gone = 0
-        for name, place in self.places.items():
-            left = await place.journals(store)
-            if name != home.cell and left.present and left.gate is Gate.SHUT and left.epoch <= home.epoch:
-                gone += await place.forget(store, left.epoch)
-        return gone
+        silent: list[str] = []
+        for name in self.places.names:
+            if name == home.cell:
+                continue
+            try:
+                place = await self.places.at(name)
+                left = await place.journals(store)
+                if left.present and left.gate is Gate.SHUT and left.epoch <= home.epoch:
+                    gone += await place.forget(store, left.epoch)
+            except Unavailable:
+                silent.append(name)
+        return Forgotten(gone, tuple(silent))
 
     async def _settle(self, store: StoreId, was: Home, now: Home) -> None:
         try:
@@ -114,7 +142,7 @@ class Moving:
 
     async def _settle_in(self, store: StoreId, home: Home) -> None:
         """Ends a move here that was killed after its last step, or undoes one from here that was killed before it."""
-        place = self._place(home.cell)
+        place = await self._place(home.cell)
         standing = await place.journals(store)
         if standing.gate is Gate.OPEN and standing.epoch == home.epoch:
             return
@@ -124,12 +152,12 @@ class Moving:
         epoch = await self.directory.claim(store)
         await CellHold(self.directory, place, home.cell, epoch).release(store)
 
-    def _place(self, cell: str) -> PostgresPlace:
-        if cell not in self.places:
+    async def _place(self, cell: str) -> PostgresPlace:
+        if cell not in self.places.names:
             raise Invalid(
                 "CD7032",
-                f"There is no cell {cell}; there are {', '.join(sorted(self.places))}.",
+                f"There is no cell {cell}; there are {', '.join(sorted(self.places.names))}.",
                 where="--to",
                 remedy="Add it to CROSSDOCK_CELLS of every process first, then move.",
             )
-        return self.places[cell]
+        return await self.places.at(cell)

@@ -90,7 +90,7 @@ class Ground:
         loopback = is_loopback(settings.host)
         allowed = len(settings.loopback_pairs)
         return (
-            *_of_database(settings.postgres_url),
+            *(finding for url in _database_urls(settings) for finding in _of_database(url)),
             Finding("CD7002", True, True, f"The root key is {self.root_id}."),
             Finding(
                 "CD7003",
@@ -103,10 +103,15 @@ class Ground:
         )
 
 
-def _of_database(url: str | None) -> tuple[Finding, ...]:
-    """What the doctor says of the way to the database; nothing for a file."""
-    if url is None:
-        return ()
+def _database_urls(settings: Settings) -> tuple[str, ...]:
+    """Every database that the process speaks to, each once; none for a file."""
+    one = () if settings.postgres_url is None else (settings.postgres_url,)
+    several = (*settings.cell_urls.values(), settings.directory_url) if settings.spans_cells else one
+    return tuple(dict.fromkeys(url for url in several if url))
+
+
+def _of_database(url: str) -> tuple[Finding, ...]:
+    """What the doctor says of the way to a database."""
     parsed = PostgresUrl.parse(url)
     near = all(is_loopback(host.rpartition(":")[0] or host) or host == "localhost" for host in parsed.hosts)
     ok = parsed.tls_checked or near
@@ -115,12 +120,16 @@ def _of_database(url: str | None) -> tuple[Finding, ...]:
     return (Finding("CD7010", ok, False, f"The database is {parsed.shown}, {how}.", remedy),)
 
 
-def engine_of(settings: Settings, clock: Callable[[], Instant]) -> Engine:
+def engine_of(settings: Settings, clock: Callable[[], Instant], lines: Lines) -> Engine:
     """The engine that the settings name, not started yet."""
     if settings.spans_cells:
         count = settings.database_connections
         cells = {name: PostgresEngine(url, clock, count) for name, url in settings.cell_urls.items()}
-        return CellsEngine(cells, CellDirectory(settings.directory_url), settings.new_stores_cell)
+
+        def told(cell: str, error: Unavailable) -> None:
+            lines.write("engine.failed", engine=f"cell {cell}", code=error.code, error=error.message)
+
+        return CellsEngine(cells, CellDirectory(settings.directory_url), settings.new_stores_cell, told)
     if settings.postgres_url is not None:
         return PostgresEngine(settings.postgres_url, clock, settings.database_connections)
     return SqliteEngine(settings.database_path, clock)
@@ -140,7 +149,7 @@ async def open_ground(settings: Settings, lines: Lines) -> Ground:
         catalogue.live_hosts(),
     )
     vault = Vault(root, os.urandom)
-    engine = engine_of(settings, clock)
+    engine = engine_of(settings, clock, lines)
     await engine.start()
     try:
         await _check_root(engine, vault, settings)

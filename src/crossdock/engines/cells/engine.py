@@ -4,12 +4,11 @@ processes that take in, and that manage; one that delivers is pinned to a cell, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NoReturn
 
 from crossdock.engines.cells.directory import Directory
-from crossdock.engines.cells.homes import Homes
+from crossdock.engines.cells.homes import Homes, of_cell
 from crossdock.engines.cells.journal import CellsJournal
 from crossdock.engines.cells.lanes import CellsLanes
 from crossdock.engines.cells.registry import CellsRegistry
@@ -24,12 +23,21 @@ AGAIN_SECONDS = 2.0  # how often a cell that was away at the start is tried agai
 class CellsEngine:
     """`stores.port.Engine` over named cells. `place` names the cell of new stores; '' takes the one with the fewest.
 
-    A cell that is away makes only the calls Unavailable (CD5002) that need it. The directory must be there at the
-    start; after that, only for stores that this process has not met."""
+    A cell that is away, or cannot be served as it is, makes only the calls Unavailable that need it, and is tried again
+    until it can. `told` hears which and why. The directory must be there at the start; after that, only for stores that
+    this process has not met."""
 
     name = "cells"
 
-    def __init__(self, cells: Mapping[str, PostgresEngine], directory: Directory, place: str = "") -> None:
+    def __init__(
+        self,
+        cells: Mapping[str, PostgresEngine],
+        directory: Directory,
+        place: str = "",
+        told: Callable[[str, Unavailable], None] = lambda cell, error: None,
+    ) -> None:
+        self._told = told
+        self._why: dict[str, Unavailable] = {}
         self._cells = dict(cells)
         self._directory = directory
         self._homes = Homes(self._cells, directory, place)
@@ -55,27 +63,35 @@ class CellsEngine:
         return NoSlots()
 
     async def start(self) -> None:
-        """Unavailable CD5002 without the directory or any cell, CD5004 or CD5030 if one of them cannot be served."""
+        """Unavailable without the directory (CD5002), or where no cell can be served: what the first one says."""
         await self._directory.open()
         try:
             answers = await asyncio.gather(*(one.start() for one in self._cells.values()), return_exceptions=True)
-            failed = dict(zip(self._cells, answers, strict=True))
-            away = {name: error for name, error in failed.items() if _away(error)}
-            for name, error in failed.items():
-                if error is not None and (name not in away or len(away) == len(failed)):
+            for name, error in zip(self._cells, answers, strict=True):
+                if isinstance(error, Unavailable):
+                    self._why[name] = of_cell(name, error)
+                elif error is not None:
                     raise error
+            if len(self._why) == len(self._cells):
+                raise next(iter(self._why.values()))
         except BaseException:
             await self.close()
             raise
-        for name in away:
+        for name, why in self._why.items():
+            self._told(name, why)
             self._late[name] = asyncio.create_task(self._start_late(name), name=f"crossdock cell {name}")
 
     async def _start_late(self, name: str) -> None:
-        while True:
+        while name in self._why:
             await asyncio.sleep(AGAIN_SECONDS)
-            with suppress(Unavailable):
+            try:
                 await self._cells[name].start()
-                return
+            except Unavailable as error:
+                if error.code != self._why[name].code:
+                    self._told(name, of_cell(name, error))
+                self._why[name] = of_cell(name, error)
+            else:
+                del self._why[name]
 
     async def close(self) -> None:
         for task in self._late.values():
@@ -95,6 +111,10 @@ class CellsEngine:
         """Those of each cell, with its name. A cell that does not answer is none that refuses to serve."""
         found: list[Finding] = []
         for name, engine in self._cells.items():
+            if name in self._why:
+                why = self._why[name]
+                found.append(Finding(why.code, False, False, why.message, why.remedy))
+                continue
             try:
                 found += [
                     Finding(one.code, one.ok, one.fatal, f"Cell {name}: {one.what}", one.remedy)
@@ -103,10 +123,6 @@ class CellsEngine:
             except Unavailable as error:
                 found.append(Finding(error.code, False, False, f"Cell {name}: {error.message}", error.remedy))
         return found
-
-
-def _away(error: BaseException | None) -> bool:
-    return isinstance(error, Unavailable) and error.code == "CD5002"
 
 
 class NoSlots:

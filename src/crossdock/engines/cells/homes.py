@@ -16,6 +16,8 @@ from crossdock.model.ids import StoreId
 REACH_SECONDS_MAX = 2.0
 HOMES_KNOWN_MAX = 50_000  # some hundred bytes each; a store that is forgotten costs a look at the directory
 MOVING = "CD5024"
+AWAY = frozenset({"CD5002", "CD5009", "CD5021", "CD5040"})
+"""What a cell says, or is said of it, that does not answer or must not be used now."""
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
@@ -33,6 +35,13 @@ class Remembered(dict[K, V]):
         self[key] = value
         if len(self) > self._most:
             del self[next(iter(self))]
+
+
+def of_cell(cell: str, error: Unavailable) -> Unavailable:
+    """The same, with the name of the cell that it comes from."""
+    return Unavailable(
+        error.code, f"Cell {cell}: {error.message}", remedy=error.remedy, retry_after_ms=error.retry_after_ms
+    )
 
 
 class Homes:
@@ -94,14 +103,23 @@ class Homes:
         """The call at the store's home; once more where the store has moved since it was looked up."""
         home = await self.of(store)
         try:
-            return await call(self.engine(home), home)
+            return await self._call(call, home)
         except Unavailable as error:
             if error.code != MOVING:
                 raise
             fresh = await self.anew(store)
             if fresh == home:
                 raise
-        return await call(self.engine(fresh), fresh)
+        return await self._call(call, fresh)
+
+    async def _call(self, call: Callable[[PostgresEngine, Home | None], Awaitable[T]], home: Home | None) -> T:
+        engine = self.engine(home)
+        try:
+            return await call(engine, home)
+        except Unavailable as error:
+            if error.code not in AWAY:
+                raise
+            raise of_cell(self.first if home is None else home.cell, error) from error
 
     async def by_cell(self, stores: Collection[StoreId]) -> dict[str, set[StoreId]]:
         homes = await self.among(stores)
@@ -126,8 +144,15 @@ class Homes:
 
     async def everywhere(self, call: Callable[[str, PostgresEngine], Awaitable[T]]) -> dict[str, T]:
         """The answer of each cell, asked at once. Raises what a cell raises: a list with a hole must not look whole."""
+
+        async def one(name: str) -> T:
+            try:
+                return await call(name, self.cells[name])
+            except Unavailable as error:
+                raise of_cell(name, error) from error
+
         names = list(self.cells)
-        answers = await asyncio.gather(*(call(name, self.cells[name]) for name in names))
+        answers = await asyncio.gather(*(one(name) for name in names))
         return dict(zip(names, answers, strict=True))
 
     async def reachable(self, call: Callable[[str, PostgresEngine], Awaitable[T]]) -> dict[str, T]:
@@ -171,7 +196,10 @@ class Finder(Remembered[str, str]):
         self, id: str, ask: Callable[[PostgresEngine], Awaitable[V | None]], store_of: Callable[[V], StoreId | None]
     ) -> V | None:
         async def one(name: str) -> tuple[str, V | None]:
-            return name, await ask(self._homes.cells[name])
+            try:
+                return name, await ask(self._homes.cells[name])
+            except Unavailable as error:
+                raise of_cell(name, error) from error
 
         # Those that are left when one has it end by themselves: nothing is cancelled on a server.
         asked = {asyncio.create_task(one(name)) for name in self._homes.cells}
