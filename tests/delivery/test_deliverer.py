@@ -146,6 +146,27 @@ async def test_a_newer_state_supersedes_what_was_not_delivered_yet() -> None:
     assert (await world.count())["superseded"] == 2
 
 
+async def test_what_ends_without_being_sent_leaves_a_record_that_says_how() -> None:
+    far = FarEnd(lambda way, parcel: DOWN)
+    route = replace(ROUTE, collapse=Collapse.LATEST_PER_KEY, delivery=DeliveryRule(concurrency=1))
+    world = await World(far, route).begin()
+    await world.publish({"sku": "a", "stock": 1})
+    await world.deliver()
+    far.answer = lambda way, parcel: TAKEN
+    await world.publish({"sku": "a", "stock": 2})
+    await world.publish({"sku": "a", "stock": 3})
+    await world.deliver(HOUR_MS)
+    lane, records = world.lane(), dict[int, list[tuple[int, str, str]]]()
+    for attempt in reversed(await world.engine.lanes.attempts(lane, 99)):
+        records.setdefault(attempt.position, []).append((attempt.number, str(attempt.answer.kind), attempt.next))
+    assert records == {
+        1: [(1, "unreachable", "retry"), (1, "unsent", "superseded by 3")],
+        2: [(0, "unsent", "superseded by 3")],
+        3: [(1, "taken", "settle")],
+    }
+    assert (await world.count())["superseded"] == 2
+
+
 async def test_a_batch_goes_when_it_is_full_or_its_oldest_has_waited() -> None:
     far = FarEnd()
     batch = Batch(items_max=3, body_bytes_max=10_000, wait_ms_max=5_000, per_item=True)

@@ -20,7 +20,7 @@ from crossdock.delivery.schedule import (
     Supersede,
     plan,
 )
-from crossdock.delivery.tally import Erased, Tried, tally
+from crossdock.delivery.tally import Erased, Told, Tried, tally
 from crossdock.journal.books import check_books
 from crossdock.model.attempt import Expire, Park, ParkReason, Retry, Settle
 from crossdock.model.ids import ConnectionId, Instant, LaneId, Position, RouteName, StoreId
@@ -200,7 +200,7 @@ def test_whatever_happens_the_plan_keeps_order_and_bounds_and_the_books_balance(
     cursor = Position(scene.window[0] - 1) if scene.window else Position(8)
     lane = Lane(LANE, Position(0), cursor, True)
     held = {one.position: one for one in scene.held}
-    change = tally(lane, made, held, tried, (), NOW)
+    change = tally(lane, made, held, tried, Told(), NOW)
     check_books(change, held, Position(100))
     assert set(tried) <= {one.position for one in change.hold} | set(change.release) | set(
         range(change.cursor_from + 1, change.cursor_to + 1)
@@ -216,7 +216,7 @@ def test_what_was_not_tried_stays_after_the_cursor_unless_something_behind_it_wa
         Position(3): Tried(retry, 1, NOW),
         Position(5): Tried(Settle(), 1, NOW),
     }
-    change = tally(Lane(LANE, Position(0), Position(0), True), made, {}, tried, (), NOW)
+    change = tally(Lane(LANE, Position(0), Position(0), True), made, {}, tried, Told(), NOW)
     assert change.cursor_to == 5
     assert [(one.position, one.state, one.attempts) for one in change.hold] == [
         (2, HeldState.RETRYING, 0),

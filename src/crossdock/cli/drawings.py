@@ -70,7 +70,11 @@ def decisions() -> str:
         made = decide(answer, attempt=attempt, first_at=Instant(0), now=Instant(0), rule=RULE, dice=lambda: 0.5)
         return word_of(made)
 
-    rows = [(f"`{kind}`", after(kind, 1), after(kind, RULE.attempts_max)) for kind in AnswerKind]
+    rows = [
+        (f"`{kind}`", after(kind, 1), after(kind, RULE.attempts_max))
+        for kind in AnswerKind
+        if kind is not AnswerKind.UNSENT
+    ]
     return table(("The far end's answer", "At first", "At the last attempt"), rows)
 
 

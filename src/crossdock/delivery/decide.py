@@ -73,7 +73,7 @@ def _by_kind(
             return Park(ParkReason.REJECTED)
         case AnswerKind.UNRENDERABLE:
             return Park(ParkReason.UNRENDERABLE)
-        case AnswerKind.FORBIDDEN:
+        case AnswerKind.FORBIDDEN | AnswerKind.UNSENT:
             return Park(ParkReason.FORBIDDEN)
         case AnswerKind.UNAUTHORISED:
             return _paused(PAUSE_CREDENTIAL_REFUSED, answer, attempt, now, rule)

@@ -20,7 +20,7 @@ from crossdock.delivery.driver import Parcel
 from crossdock.delivery.opening import Opened, open_all, parcel_of
 from crossdock.delivery.schedule import Bounds, Plan, Scene, Send, plan, skipped
 from crossdock.delivery.sending import Gear, next_of
-from crossdock.delivery.tally import Tried, tally
+from crossdock.delivery.tally import Told, Tried, tally
 from crossdock.delivery.turn import settle
 from crossdock.journal.books import moving
 from crossdock.journal.port import LaneRead, LaneWish
@@ -71,6 +71,9 @@ class _View:
     held: Mapping[Position, Held]
     opened: Mapping[Position, Opened]
     plan: Plan
+
+    def entries(self) -> dict[Position, Entry]:
+        return {position: one.entry for position, one in self.opened.items()}
 
     def sends(self) -> list[Position]:
         return [action.position for action in (*self.plan.held, *self.plan.window) if isinstance(action, Send)]
@@ -140,7 +143,9 @@ class Inbox:
         async with self._lock(lane):
             while (view := await self._view(lane, limit)) is not None:
                 sends = view.sends()
-                change = tally(view.read.lane, view.plan, view.held, {}, (), self._gear.clock())
+                change = tally(
+                    view.read.lane, view.plan, view.held, {}, Told(entries=view.entries()), self._gear.clock()
+                )
                 moved = change.cursor_to > change.cursor_from
                 await settle(self._gear, change)
                 if sends or not moved:
@@ -238,7 +243,7 @@ class Inbox:
             attempts.append(
                 Attempt(position, entry.event_id, number, now, answer, next_of(outcome), entry.correlation_id)
             )
-        change = tally(view.read.lane, view.plan, view.held, tried, tuple(attempts), now)
+        change = tally(view.read.lane, view.plan, view.held, tried, Told(tuple(attempts), view.entries()), now)
         return await settle(self._gear, change)
 
     def _lock(self, lane: LaneId) -> asyncio.Lock:

@@ -21,7 +21,8 @@ from crossdock.delivery.schedule import (
     SetAside,
     Supersede,
 )
-from crossdock.model.attempt import Attempt, Decision, Expire, Park, ParkReason, Retry, Settle
+from crossdock.model.attempt import Answer, AnswerKind, Attempt, Decision, Expire, Park, ParkReason, Retry, Settle
+from crossdock.model.entry import Entry
 from crossdock.model.ids import Instant, Position
 from crossdock.model.lane import Counts, Held, HeldSignal, HeldState, Lane, LaneChange, move
 
@@ -46,12 +47,20 @@ class Tried:
     first_at: Instant
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What goes on record: the tries, and of `entries` each that ends without one (`ends_unsent`)."""
+
+    attempts: tuple[Attempt, ...] = ()
+    entries: Mapping[Position, Entry] = field(default_factory=dict)
+
+
 def tally(
     lane: Lane,
     plan: Plan,
     held: Mapping[Position, Held],
     tried: Mapping[Position, Tried],
-    attempts: tuple[Attempt, ...],
+    told: Told,
     now: Instant,
 ) -> LaneChange:
     """The change. `held` are the rows that the plan was made from, by position."""
@@ -61,6 +70,7 @@ def tally(
     passed = _passed(plan, tried)
     for action in passed:
         books.close_new(action)
+    closed = [one for one in (*plan.held, *passed) if isinstance(one, Unsent) and one.position in told.entries]
     return LaneChange(
         lane=lane.id,
         epoch=lane.epoch,
@@ -69,7 +79,28 @@ def tally(
         counts=Counts(**books.counts),
         hold=tuple(books.hold),
         release=tuple(books.release),
-        attempts=attempts,
+        attempts=told.attempts + tuple(_record(one, held, told.entries[one.position], now) for one in closed),
+    )
+
+
+Unsent = Supersede | LetExpire | LetErased
+
+
+def ends_unsent(plan: Plan) -> tuple[Unsent, ...]:
+    """What the plan ends without a call, and a person may look for: not what the route never wanted."""
+    return tuple(action for action in (*plan.held, *plan.window) if isinstance(action, Unsent))
+
+
+def _record(action: Unsent, held: Mapping[Position, Held], entry: Entry, now: Instant) -> Attempt:
+    row, end = held.get(action.position), _ending(action)
+    return Attempt(
+        position=action.position,
+        event_id=entry.event_id,
+        number=row.attempts if row is not None else 0,
+        at=now,
+        answer=Answer(AnswerKind.UNSENT, end, 0),
+        next=f"{end} by {action.by}" if isinstance(action, Supersede) else end,
+        correlation_id=entry.correlation_id,
     )
 
 

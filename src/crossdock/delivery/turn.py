@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from crossdock.delivery.opening import Opened, open_all
 from crossdock.delivery.schedule import Bounds, Facts, Plan, Scene, Send, plan, skipped
 from crossdock.delivery.sending import Gear, Sending, Trip
-from crossdock.delivery.tally import empty, tally
+from crossdock.delivery.tally import Told, empty, ends_unsent, tally
 from crossdock.journal.books import due_at
 from crossdock.journal.port import LaneRead, LaneWish
 from crossdock.model.contract import Batch, Collapse
@@ -62,6 +62,7 @@ class Turn:
         ready = await self._ready(read)
         opened = await self._opened(read, ready)
         made = self._planned(read, ready, opened, allowance, now)
+        ended = await self._ended(made, opened)
         fill_until = _fill_until(made, read, opened, batch, now)
         sending = Sending(self.trip, {row.position: row for row in read.held}, opened)
         try:
@@ -69,9 +70,8 @@ class Turn:
                 await sending.send(made.chains(), allowance.at_once)
         finally:
             # Also when the turn is cancelled: what the far ends have answered is known, and counts.
-            change = tally(
-                read.lane, made, sending.held, sending.tried, tuple(sending.attempts), self.trip.gear.clock()
-            )
+            until = self.trip.gear.clock()
+            change = tally(read.lane, made, sending.held, sending.tried, Told(tuple(sending.attempts), ended), until)
             settled = await settle(self.trip.gear, replace(change, fence=self.trip.fence))
         if not settled:
             return TurnEnd(cost=sending.cost, pause=sending.pause, stale=True)
@@ -103,6 +103,18 @@ class Turn:
         entries = [entry for _, entry in ready.values()] + fresh
         rows = {position: row for position, (row, _) in ready.items()}
         return await open_all(self.trip.gear.journal, self.trip.way, self.trip.keys, entries, rows)
+
+    async def _ended(self, made: Plan, opened: Mapping[Position, Opened]) -> dict[Position, Entry]:
+        """The entries that the plan ends without a call. Of held ones that a newer state supersedes, most were not
+        read with the lane."""
+        found: dict[Position, Entry] = {}
+        for action in ends_unsent(made):
+            known = opened.get(action.position)
+            lane = self.trip.way.lane
+            entry = known.entry if known else await self.trip.gear.journal.entry(lane.store, action.position)
+            if entry is not None:
+                found[action.position] = entry
+        return found
 
     def _planned(
         self,

@@ -21,6 +21,7 @@ class AnswerKind(StrEnum):
     UNREACHABLE = "unreachable"  # no connection: DNS, refused, TLS
     FORBIDDEN = "forbidden"  # our own egress guard or contract said no
     UNRENDERABLE = "unrenderable"  # the mapping cannot make a request of this event
+    UNSENT = "unsent"  # nothing was called: it ended by itself, and the code says how; no driver answers so
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The record of one try, kept with the lane. Never a body, a header value or a token."""
+    """The record of one try, kept with the lane, or of an end without one (UNSENT). Never a body, a header value or a
+    token."""
 
     position: Position
     event_id: EventId
