@@ -51,6 +51,7 @@ SABOTAGE = {
     " AS 'SELECT count(*) FROM crossdock.entries'": "the function peek runs as its owner",
     "CREATE RULE quiet AS ON DELETE TO crossdock.entries DO INSTEAD NOTHING": "the table entries has a rule",
     "GRANT TRUNCATE ON crossdock.entries TO {app}": "the application may TRUNCATE entries",
+    "GRANT DELETE ON crossdock.audit TO {app}": "the application may DELETE crossdock.audit",
     "GRANT CREATE ON SCHEMA crossdock TO {app}": "the application may create in crossdock",
     "ALTER TABLE crossdock.entries OWNER TO {app}": "the application owns entries",
     "ALTER ROLE {app} BYPASSRLS": "the application's role has rolbypassrls",
@@ -219,6 +220,16 @@ def test_a_stores_row_can_be_neither_given_away_nor_taken(filled: Filled) -> Non
             assert touched(connection, f"UPDATE crossdock.{table} SET store_id = 'north' WHERE store_id = 'east'") == 0
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(f"UPDATE crossdock.{table} SET store_id = 'east'")
+        connection.rollback()
+
+
+def test_the_log_is_added_to_and_neither_rewritten_nor_taken_away(filled: Filled) -> None:
+    with psycopg.connect(filled.house.app) as connection:
+        connection.execute("SELECT set_config('crossdock.stores', '{north}', true)")
+        assert touched(connection, "SELECT 1 FROM crossdock.audit") > 0
+        for statement in ("UPDATE crossdock.audit SET detail = detail", "DELETE FROM crossdock.audit"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(statement)
         connection.rollback()
 
 

@@ -99,6 +99,12 @@ FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p (what)
 WHERE n.nspname = 'crossdock' AND c.relkind IN ('r', 'p') AND has_table_privilege(%(app)s, c.oid, p.what)
 UNION ALL
+SELECT 'the application may ' || p.what || ' ' || o.name
+FROM (VALUES ('crossdock.audit', 'UPDATE'), ('crossdock.audit', 'DELETE'),
+    ('crossdock.migrations', 'INSERT'), ('crossdock.migrations', 'UPDATE'), ('crossdock.migrations', 'DELETE')
+) AS o (name, what)
+CROSS JOIN LATERAL (SELECT o.what WHERE has_table_privilege(%(app)s, o.name, o.what)) AS p
+UNION ALL
 SELECT 'the application is a member of ' || r.rolname FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.roleid
 JOIN pg_roles AS a ON a.oid = m.member WHERE a.rolname = %(app)s
 """

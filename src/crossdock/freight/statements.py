@@ -34,11 +34,11 @@ def reads() -> Mapping[str, str]:
 
 
 def writes() -> Mapping[str, str]:
-    """PostgreSQL's `put_T` (store, one array per column of `written`), `drop_T` (store, one array per key column) and
-    `forget_T` (store), which deletes a portion."""
+    """PostgreSQL's `put_T` (store, one array per column of `written`), `drop_T` (store, one array per key column) where
+    rows of T may go again, and `forget_T` (store), which deletes a portion of what need not stay on record."""
     found = {f"put_{table.name}": _put(table) for table in TABLES}
-    found |= {f"forget_{table.name}": _forget(table) for table in TABLES}
-    return found | {f"drop_{table.name}": _drop(table) for table in TABLES if table.key}
+    found |= {f"forget_{table.name}": _forget(table) for table in TABLES if not table.stays}
+    return found | {f"drop_{table.name}": _drop(table) for table in TABLES if table.key and not table.grows}
 
 
 def of_sqlite(statement: str) -> str:

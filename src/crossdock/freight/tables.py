@@ -44,7 +44,8 @@ class Table:
 
     `grows`: rows are only added, the last column of the key counts them, and none ever changes: so a copy goes on after
     the last that is there. `parent` is the table whose keys the count is kept by, '' for the store itself.
-    `early`: copied while the store still serves; the others, which change with every turn, when it stands still."""
+    `early`: copied while the store still serves; the others, which change with every turn, when it stands still.
+    `stays`: the record of what was done in a database, which stays there when the store has left."""
 
     name: str
     columns: tuple[Column, ...]
@@ -53,6 +54,7 @@ class Table:
     parent: str = ""
     early: bool = False
     platform: bool = False
+    stays: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -166,6 +168,7 @@ AUDIT = Table(
     grows=True,
     early=True,
     platform=True,
+    stays=True,
 )
 
 TABLES = (

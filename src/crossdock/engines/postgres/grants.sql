@@ -5,5 +5,5 @@ REVOKE ALL ON ALL TABLES IN SCHEMA crossdock FROM :role;
 GRANT USAGE ON SCHEMA crossdock TO :role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA crossdock TO :role;
 REVOKE INSERT, UPDATE, DELETE ON crossdock.migrations FROM :role;
--- What is on record is not rewritten. (A store that has moved to another database takes its part along: DELETE stays.)
-REVOKE UPDATE ON crossdock.audit FROM :role;
+-- What is on record is neither rewritten nor taken away: also where a store has moved on, its part of the log stays.
+REVOKE UPDATE, DELETE ON crossdock.audit FROM :role;
