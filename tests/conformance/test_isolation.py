@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,27 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
-from same_ids import CANARY, EAST, EASTS, NORTHS, NOW, answers, betrayed
+from same_ids import (
+    CANARY,
+    EAST,
+    EASTS,
+    NORTHS,
+    NOW,
+    answers,
+    betrayed,
+    changes,
+    heard_of,
+    platform_calls,
+    reads,
+)
 
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.postgres.pool import QUERIES
+from crossdock.engines.postgres.walls import READ_ACROSS
+from crossdock.stores.port import Engine
 from crossdock.testing.samples import NORTH
 from postgres import Estate, House
-from walls import PLATFORM_READS, gaps
+from walls import gaps
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +45,32 @@ def house(postgres_estate: Estate) -> Iterator[House]:
 
 
 SABOTAGE = {
-    "CREATE TABLE crossdock.later (store_id text NOT NULL, PRIMARY KEY (store_id))": "later is not under forced",
-    "CREATE TABLE crossdock.later (id text PRIMARY KEY)": "later has no store",
-    "CREATE TABLE public.later (store_id text NOT NULL)": "later stands outside",
-    "ALTER TABLE crossdock.entries DISABLE ROW LEVEL SECURITY": "entries is not under forced",
-    "ALTER TABLE crossdock.entries NO FORCE ROW LEVEL SECURITY": "entries is not under forced",
-    "DROP POLICY own_stores ON crossdock.held": "held lacks the policy own_stores",
-    "CREATE POLICY more ON crossdock.held USING (true)": "held has the policy more",
-    "CREATE POLICY platform_reads ON crossdock.entries FOR SELECT USING (true)": "entries has the policy platform",
-    "ALTER POLICY platform_reads ON crossdock.lanes USING (true)": "lanes has the policy platform_reads",
-    "ALTER POLICY own_stores ON crossdock.held WITH CHECK (true)": "held has the policy own_stores",
+    "CREATE TABLE crossdock.later (store_id text NOT NULL, PRIMARY KEY (store_id))": "crossdock.later is not under",
+    "CREATE TABLE crossdock.later (id text PRIMARY KEY)": "crossdock.later has no store",
+    "CREATE TABLE public.later (store_id text NOT NULL)": "public.later stands outside",
+    "CREATE SCHEMA third CREATE TABLE later (store_id text NOT NULL)": "third.later stands outside",
+    "ALTER TABLE crossdock.entries DISABLE ROW LEVEL SECURITY": "crossdock.entries is not under forced",
+    "ALTER TABLE crossdock.entries NO FORCE ROW LEVEL SECURITY": "crossdock.entries is not under forced",
+    "DROP POLICY own_stores ON crossdock.held": "crossdock.held lacks the policy own_stores",
+    "CREATE POLICY more ON crossdock.held USING (true)": "crossdock.held has the policy more",
+    "CREATE POLICY platform_reads ON crossdock.entries FOR SELECT USING (true)": "crossdock.entries has the policy",
+    "ALTER POLICY platform_reads ON crossdock.lanes USING (true)": "crossdock.lanes has the policy platform_reads",
+    "ALTER POLICY own_stores ON crossdock.held WITH CHECK (true)": "crossdock.held has the policy own_stores",
+    "ALTER TABLE crossdock.lanes ADD COLUMN word text": "crossdock.lanes.word can be read over all stores",
+    "ALTER TABLE crossdock.connections DROP COLUMN label": "crossdock.connections.label is listed, and is not there",
     "CREATE UNIQUE INDEX one ON crossdock.entries (event_id, store_id)": "the unique index one does not start",
     "CREATE UNIQUE INDEX one ON crossdock.entries (lower(store_id))": "the unique index one does not start",
-    "ALTER TABLE crossdock.attempts DROP CONSTRAINT attempts_pkey": "attempts has no primary key",
+    "ALTER TABLE crossdock.attempts DROP CONSTRAINT attempts_pkey": "crossdock.attempts has no primary key",
     "ALTER TABLE crossdock.revisions ADD CONSTRAINT loose FOREIGN KEY (connection_id)"
     " REFERENCES crossdock.connections (connection_id)": "the foreign key loose leaves the store out",
-    "CREATE VIEW crossdock.all_entries AS SELECT * FROM crossdock.entries": "all_entries is not under forced",
+    "CREATE VIEW crossdock.all_entries AS SELECT * FROM crossdock.entries": "crossdock.all_entries is not under forced",
     "CREATE FUNCTION crossdock.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER"
     " AS 'SELECT count(*) FROM crossdock.entries'": "the function peek runs as its owner",
-    "CREATE RULE quiet AS ON DELETE TO crossdock.entries DO INSTEAD NOTHING": "the table entries has a rule",
-    "GRANT TRUNCATE ON crossdock.entries TO {app}": "the application may TRUNCATE entries",
+    "CREATE RULE quiet AS ON DELETE TO crossdock.entries DO INSTEAD NOTHING": "the table crossdock.entries has a rule",
+    "GRANT TRUNCATE ON crossdock.entries TO {app}": "the application may TRUNCATE crossdock.entries",
     "GRANT DELETE ON crossdock.audit TO {app}": "the application may DELETE crossdock.audit",
     "GRANT CREATE ON SCHEMA crossdock TO {app}": "the application may create in crossdock",
-    "ALTER TABLE crossdock.entries OWNER TO {app}": "the application owns entries",
+    "ALTER TABLE crossdock.entries OWNER TO {app}": "the application owns crossdock.entries",
     "ALTER ROLE {app} BYPASSRLS": "the application's role has rolbypassrls",
     "GRANT pg_read_all_data TO {app}": "the application is a member of pg_read_all_data",
 }
@@ -161,11 +178,13 @@ def test_the_two_stores_hold_rows_in_every_table(filled: Filled) -> None:
 SCOPES = {
     "none": "SELECT 1",
     "empty": "SELECT set_config('crossdock.stores', '', true), set_config('crossdock.scope', '', true)",
+    "no table": "SELECT set_config('crossdock.stores', '{}', true), set_config('crossdock.scope', '{}', true)",
+    "another table": "SELECT set_config('crossdock.scope', '{entries,%,STORES,NULL}', true)",
     "nobody": "SELECT set_config('crossdock.stores', '{}', true)",
     "another": "SELECT set_config('crossdock.stores', '{nowhere,%,north%}', true)",
     "null": "SELECT set_config('crossdock.stores', '{NULL}', true)",
     "garbage": "SELECT set_config('crossdock.stores', 'north', true)",
-    "a scope of garbage": "SELECT set_config('crossdock.scope', 'platform ', true)",
+    "a scope of garbage": "SELECT set_config('crossdock.scope', 'stores', true)",
 }
 DENIED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidTextRepresentation)
 
@@ -196,11 +215,15 @@ def test_without_a_scope_nothing_is_read_and_nothing_written(filled: Filled, sco
         connection.rollback()
 
 
-def test_the_platforms_scope_reads_names_and_states_and_writes_nothing(filled: Filled) -> None:
+@pytest.mark.parametrize("across", sorted(READ_ACROSS))
+def test_a_table_that_is_named_is_read_over_all_stores_and_no_other_and_nothing_is_written(
+    filled: Filled, across: str
+) -> None:
     with psycopg.connect(filled.house.app) as connection:
-        connection.execute("SELECT set_config('crossdock.scope', 'platform', true)")
+        name = across.partition(".")[2]
+        connection.execute("SELECT set_config('crossdock.scope', %s, true)", (f"{{{name}}}",))
         seen = {table for table in filled.tables if touched(connection, f"SELECT 1 FROM crossdock.{table}")}
-        assert seen == PLATFORM_READS
+        assert seen == {name}
         for table in filled.tables:
             for statement in (
                 f"UPDATE crossdock.{table} SET store_id = store_id",
@@ -209,6 +232,48 @@ def test_the_platforms_scope_reads_names_and_states_and_writes_nothing(filled: F
             ):
                 assert touched(connection, statement) == 0, statement
         connection.rollback()
+
+
+LOOKS = {
+    "moved": {"journals"},
+    "all_open_lanes": {"lanes"},
+    "stirring": {"lanes", "journals"},
+    "all_ledgers": {"lanes", "journals"},
+    "stores": {"stores"},
+    "all_tokens": {"tokens"},
+    "all_audit": {"audit"},
+    "changes": {"audit"},
+    "connection": {"connections"},
+    "token": {"tokens"},
+    "revoke_token": {"tokens"},
+}
+"""The tables that each call reads over all stores: the keys, digests and details that stand in them are seen by no
+other call than those that need them."""
+NAMED_ACROSS = re.compile(r"set_config\('crossdock\.scope', '\{(.*?)\}'")
+
+
+async def named_across(house: House, call: Callable[[Engine], Awaitable[Any]]) -> set[str]:
+    said: list[str] = []
+    engine = PostgresEngine(house.app, lambda: NOW, connections_max=2)
+    engine.pool.count_queries(said.append)
+    await engine.start()
+    try:
+        said.clear()
+        await heard_of(call, engine)
+    finally:
+        await engine.close()
+    named = {name for text in said for found in NAMED_ACROSS.findall(text) for name in found.split(",")}
+    return {name.strip('"') for name in named - {""}}
+
+
+def test_a_call_names_the_tables_that_it_reads_over_all_stores_and_no_more(filled: Filled) -> None:
+    calls = {**reads(), **changes(), **platform_calls()}
+    assert LOOKS.keys() <= calls.keys()
+    try:
+        named = {name: asyncio.run(named_across(filled.house, call)) for name, call in calls.items()}
+    finally:
+        filled.restore()
+    assert {name: tables for name, tables in named.items() if tables} == LOOKS
 
 
 def test_a_stores_row_can_be_neither_given_away_nor_taken(filled: Filled) -> None:

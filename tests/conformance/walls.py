@@ -9,10 +9,8 @@ from typing import Any
 
 import psycopg
 
-WITHOUT_STORE = {"installation", "members", "slots", "migrations"}
-"""Tables that hold no store's data: the log's counter, who runs lanes, and what was migrated."""
-PLATFORM_READS = {"stores", "journals", "lanes", "connections", "tokens", "audit"}
-"""Names, places and states: what a platform-wide look may read. Never a payload, a secret or a configuration."""
+from crossdock.engines.postgres.walls import READ_ACROSS, SCHEMAS, WITHOUT_STORE
+
 UNIQUE_WITHOUT_STORE = {
     "connections_address": "a connection's address is its id alone: two stores cannot have the same",
     "tokens_by_id": "a token is looked up by its id, before anybody knows its store",
@@ -22,33 +20,53 @@ OWN_STORES = (
     "((store_id COLLATE \"default\") = ANY (( SELECT (NULLIF(current_setting('crossdock.stores'::text, true), "
     "''::text))::text[] AS \"nullif\")::text[]))"
 )
-PLATFORM = (
-    "(( SELECT NULLIF(current_setting('crossdock.scope'::text, true), ''::text) AS \"nullif\") = 'platform'::text)"
+ACROSS = (
+    "('{}'::text = ANY (( SELECT (NULLIF(current_setting('crossdock.scope'::text, true), ''::text))::text[] "
+    'AS "nullif")::text[]))'
 )
 OF_STORE = "NULLIF(store_id, ''::text)"
 
-TABLES = """
-SELECT c.relname AS name, c.relrowsecurity AS walled, c.relforcerowsecurity AS forced, n.nspname AS home,
+OURS = "n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'"
+"""Every schema but the system's: a table that lies in another than ours is a finding too."""
+TABLES = (
+    """
+SELECT n.nspname || '.' || c.relname AS name, n.nspname AS home, c.relrowsecurity AS walled,
+    c.relforcerowsecurity AS forced,
     (SELECT a.attnotnull FROM pg_attribute AS a
      WHERE a.attrelid = c.oid AND a.attname = 'store_id' AND NOT a.attisdropped) AS needs_store
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
-    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%%'
+WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND """
+    + OURS
+    + """
 ORDER BY 1
 """
+)
 POLICIES = """
-SELECT tablename AS name, policyname AS policy, permissive, roles::text, cmd, qual, with_check
+SELECT schemaname || '.' || tablename AS name, policyname AS policy, permissive, roles::text, cmd, qual, with_check
 FROM pg_policies ORDER BY 1, 2
 """
-UNIQUE = """
-SELECT t.relname AS name, i.relname AS index, x.indisprimary AS is_primary, x.indexprs IS NOT NULL AS expressions,
+UNIQUE = (
+    """
+SELECT n.nspname || '.' || t.relname AS name, i.relname AS index, x.indisprimary AS is_primary,
+    x.indexprs IS NOT NULL AS expressions,
     (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = t.oid AND a.attnum = x.indkey[0]) AS first
 FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
 JOIN pg_namespace AS n ON n.oid = t.relnamespace
-WHERE n.nspname = 'crossdock' AND x.indisunique ORDER BY 1, 2
+WHERE x.indisunique AND """
+    + OURS
+    + """
+ORDER BY 1, 2
 """
-REFERENCES = """
-SELECT o.conname AS name, t.relname AS source, f.relname AS target,
+)
+COLUMNS = """
+SELECT n.nspname || '.' || c.relname AS name, a.attname AS column, format_type(a.atttypid, NULL) AS kind
+FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, a.attnum
+"""
+REFERENCES = (
+    """
+SELECT o.conname AS name, n.nspname || '.' || t.relname AS source,
+    (SELECT m.nspname FROM pg_namespace AS m WHERE m.oid = f.relnamespace) || '.' || f.relname AS target,
     ARRAY(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY AS k (num, place)
           JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.num ORDER BY k.place) AS columns,
     ARRAY(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY AS k (num, place)
@@ -58,26 +76,30 @@ SELECT o.conname AS name, t.relname AS source, f.relname AS target,
      WHERE d.adrelid = t.oid AND d.adnum = o.conkey[1] AND a.attgenerated = 's') AS generated
 FROM pg_constraint AS o JOIN pg_class AS t ON t.oid = o.conrelid JOIN pg_class AS f ON f.oid = o.confrelid
 JOIN pg_namespace AS n ON n.oid = t.relnamespace
-WHERE n.nspname = 'crossdock' AND o.contype = 'f' ORDER BY 1
+WHERE o.contype = 'f' AND """
+    + OURS
+    + """
+ORDER BY 1
 """
-CODE = """
+)
+CODE = f"""
 SELECT 'the function ' || p.proname || ' runs as its owner' AS what
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-WHERE p.prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+WHERE p.prosecdef AND {OURS}
 UNION ALL
-SELECT 'the table ' || c.relname || ' has a rule' FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class
-JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = 'crossdock' AND c.relkind IN ('r', 'p')
+SELECT 'the table ' || n.nspname || '.' || c.relname || ' has a rule'
+FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND {OURS}
 UNION ALL
-SELECT 'the table ' || c.relname || ' has the trigger ' || t.tgname
+SELECT 'the table ' || n.nspname || '.' || c.relname || ' has the trigger ' || t.tgname
 FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = 'crossdock' AND NOT t.tgisinternal
+WHERE NOT t.tgisinternal AND {OURS}
 """
 ROLE = """
 SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE rolname = %s
 """
-EXCESS = """
-SELECT 'the application owns ' || c.relname AS what FROM pg_class AS c
+EXCESS = f"""
+SELECT 'the application owns ' || c.oid::regclass AS what FROM pg_class AS c
 JOIN pg_roles AS r ON r.oid = c.relowner WHERE pg_has_role(%(app)s, r.oid, 'MEMBER')
 UNION ALL
 SELECT 'the application owns the schema ' || n.nspname FROM pg_namespace AS n
@@ -94,10 +116,10 @@ WHERE n.nspname NOT LIKE 'pg\\_temp%%' AND has_schema_privilege(%(app)s, n.oid, 
 UNION ALL
 SELECT 'the application may create schemas' WHERE has_database_privilege(%(app)s, current_database(), 'CREATE')
 UNION ALL
-SELECT 'the application may ' || p.what || ' ' || c.relname
+SELECT 'the application may ' || p.what || ' ' || n.nspname || '.' || c.relname
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN unnest(ARRAY['TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p (what)
-WHERE n.nspname = 'crossdock' AND c.relkind IN ('r', 'p') AND has_table_privilege(%(app)s, c.oid, p.what)
+WHERE c.relkind IN ('r', 'p') AND {OURS} AND has_table_privilege(%(app)s, c.oid, p.what)
 UNION ALL
 SELECT 'the application may ' || p.what || ' ' || o.name
 FROM (VALUES ('crossdock.audit', 'UPDATE'), ('crossdock.audit', 'DELETE'),
@@ -123,6 +145,7 @@ def gaps(admin: psycopg.Connection[dict[str, Any]], app: str) -> list[str]:
     return [
         *table_gaps(tables),
         *policy_gaps(walled, read(POLICIES)),
+        *across_gaps(read(COLUMNS)),
         *unique_gaps(walled, read(UNIQUE)),
         *reference_gaps(walled, read(REFERENCES)),
         *(row["what"] for row in read(CODE)),
@@ -135,8 +158,8 @@ def table_gaps(tables: Rows) -> list[str]:
     found = []
     for table in tables:
         name = table["name"]
-        if table["home"] != "crossdock":
-            found.append(f"{name} stands outside the schema")
+        if table["home"] not in SCHEMAS:
+            found.append(f"{name} stands outside the schemas")
         elif table["needs_store"] is None:
             found += [] if name in WITHOUT_STORE else [f"{name} has no store, and is not listed as one without"]
         elif not (table["walled"] and table["forced"] and table["needs_store"]):
@@ -146,9 +169,10 @@ def table_gaps(tables: Rows) -> list[str]:
 
 def policy_gaps(walled: set[str], policies: Rows) -> list[str]:
     own = ("PERMISSIVE", "{public}", "ALL", OWN_STORES, None)
-    platform = ("PERMISSIVE", "{public}", "SELECT", PLATFORM, None)
     allowed = {(name, "own_stores"): own for name in walled}
-    allowed |= {(name, "platform_reads"): platform for name in PLATFORM_READS}
+    for name in READ_ACROSS:
+        across = ACROSS.format(name.partition(".")[2])
+        allowed[name, "platform_reads"] = ("PERMISSIVE", "{public}", "SELECT", across, None)
     found = {
         (one["name"], one["policy"]): (one["permissive"], one["roles"], one["cmd"], one["qual"], one["with_check"])
         for one in policies
@@ -159,6 +183,24 @@ def policy_gaps(walled: set[str], policies: Rows) -> list[str]:
         if allowed.get((name, policy)) != said
     ]
     return wrong + [f"{name} lacks the policy {policy}" for name, policy in sorted(allowed.keys() - found.keys())]
+
+
+def across_gaps(columns: Rows) -> list[str]:
+    """Row security hides no column: what a table shows over all stores is listed, and what is in bytes is explained."""
+    found = []
+    for one in columns:
+        table, column = one["name"], one["column"]
+        across = READ_ACROSS.get(table)
+        if across is None:
+            continue
+        if column not in across.columns.split():
+            found.append(f"{table}.{column} can be read over all stores, and is not listed as such")
+        elif one["kind"] == "bytea" and column not in across.sensitive:
+            found.append(f"{table}.{column} can be read over all stores, and nobody says what is sealed in it")
+    there = {(one["name"], one["column"]) for one in columns}
+    listed = {(table, column) for table, across in READ_ACROSS.items() for column in across.columns.split()}
+    listed |= {(table, column) for table, across in READ_ACROSS.items() for column in across.sensitive}
+    return found + [f"{table}.{column} is listed, and is not there" for table, column in sorted(listed - there)]
 
 
 def unique_gaps(walled: set[str], indexes: Rows) -> list[str]:
@@ -186,7 +228,7 @@ def _within_a_store(one: dict[str, Any]) -> bool:
         return True
     # The same by name: '' is no store, and refers to none.
     by_name = (["of_store"], ["store_id"], OF_STORE)
-    return (one["columns"], one["others"], one["generated"]) == by_name and one["target"] == "stores"
+    return (one["columns"], one["others"], one["generated"]) == by_name and one["target"] == "crossdock.stores"
 
 
 def role_gaps(roles: Rows) -> list[str]:

@@ -45,7 +45,7 @@ class PostgresPlace:
         self.keeps_numbers = False
 
     async def stores(self) -> list[StoreId]:
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("stores") as unit:
             return [StoreId(row[0]) for row in await unit.rows("every_store")]
 
     async def rows(self, table: Table, store: str, after: Key | None, limit: int) -> list[Row]:
@@ -162,7 +162,7 @@ class PostgresPlace:
     async def log_end(self) -> tuple[int, int]:
         """The counter of the installation's log, and the highest number in it: the counter is 0 where nobody has
         changed anything yet, and a copy that keeps the numbers is under way."""
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("audit") as unit:
             ((counter, highest),) = await unit.rows("log_end")
         return counter, highest
 
@@ -177,7 +177,7 @@ class PostgresPlace:
             raise overtaken(StoreId(store))
 
     def _reads(self, store: str) -> Transaction:
-        return self._pool.reads([StoreId(store)]) if store else self._pool.reads_platform()
+        return self._pool.reads([StoreId(store)]) if store else self._pool.reads_of_platform()
 
     def _writes(self, store: str) -> Transaction:
         return self._pool.writes([StoreId(store)]) if store else self._pool.writes_with_platform(())

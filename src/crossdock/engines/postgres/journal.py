@@ -99,7 +99,7 @@ class PostgresJournal:
 
     async def moved(self, mark: int | None) -> Moved:
         """Marks are seconds of the server's clock (`marks`)."""
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("journals") as unit:
             (look,) = await unit.rows("look")
             rows = [] if mark is None else await unit.rows("moved", mark)
         next_mark, whole = self._marks.next(Look(*look))

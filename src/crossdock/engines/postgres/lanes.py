@@ -85,7 +85,7 @@ class PostgresLanes:
 
     async def open_lanes(self, stores: Collection[StoreId] | None = None) -> list[Lane]:
         if stores is None:
-            async with self._pool.reads_platform() as unit:
+            async with self._pool.reads_across("lanes") as unit:
                 rows = await unit.rows("open_lanes")
         else:
             async with self._pool.reads(stores) as unit:
@@ -93,7 +93,7 @@ class PostgresLanes:
         return [lane_of(row).lane for row in rows]
 
     async def stirring(self, slots: Collection[int]) -> list[LaneId]:
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("lanes", "journals") as unit:
             return [LaneId(*row) for row in await unit.rows("stirring", list(slots))]
 
     async def lane(self, lane: LaneId) -> Lane | None:
@@ -111,7 +111,7 @@ class PostgresLanes:
             async with self._pool.reads([store]) as unit:
                 lanes = found_lanes(await unit.rows("ledger_lanes_of", store))
                 return ledgers_from(lanes, await held_counts(unit, [store]))
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("lanes", "journals") as unit:
             lanes = found_lanes(await unit.rows("ledger_lanes"))
             stores = sorted({lane.store for lane in lanes})
             counts: dict[LaneId, tuple[int, int]] = {}

@@ -175,9 +175,13 @@ class Pool:
         """One snapshot of what belongs to these stores."""
         return self._looks(opening(READ, named(stores)))
 
-    def reads_platform(self) -> Transaction:
-        """One snapshot of the tables that may be read across stores; no payload is among them."""
-        return self._looks(opening(READ, {PLATFORM_STORE}, platform=True))
+    def reads_of_platform(self) -> Transaction:
+        """One snapshot of what belongs to no store."""
+        return self._looks(opening(READ, {PLATFORM_STORE}))
+
+    def reads_across(self, *tables: str) -> Transaction:
+        """One snapshot of these tables over all stores; those of `walls.READ_ACROSS` can be read so."""
+        return self._looks(opening(READ, (), tables))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

@@ -77,7 +77,7 @@ class PostgresRegistry:
         asked = [write.token for write in change.writes if isinstance(write, RevokeToken)]
         if not asked:
             return {}
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("tokens") as unit:
             homes = {TokenId(id): str(store) for id, store in await unit.rows("token_homes", asked)}
         new = (write.token for write in change.writes if isinstance(write, AddToken))
         return {token.id: token.store or PLATFORM_STORE for token in new} | homes
@@ -86,12 +86,12 @@ class PostgresRegistry:
         async with self._pool.reads([store]) as unit:
             return await unit.rows(name, store, *values)
 
-    async def _anywhere(self, name: str, *values: Any) -> list[Record]:
-        async with self._pool.reads_platform() as unit:
+    async def _across(self, table: str, name: str, *values: Any) -> list[Record]:
+        async with self._pool.reads_across(table) as unit:
             return await unit.rows(name, *values)
 
     async def stores(self, after: str = "", limit: int = 200) -> list[Store]:
-        return [Store(*row) for row in await self._anywhere("stores", after, limit)]
+        return [Store(*row) for row in await self._across("stores", "stores", after, limit)]
 
     async def store(self, store: StoreId) -> Store | None:
         return next((Store(*row) for row in await self._of(store, "store")), None)
@@ -100,7 +100,7 @@ class PostgresRegistry:
         return [connection_of(row) for row in await self._of(store, "connections")]
 
     async def connection(self, connection: ConnectionId) -> Connection | None:
-        return next((connection_of(row) for row in await self._anywhere("connection", connection)), None)
+        return next((connection_of(row) for row in await self._across("connections", "connection", connection)), None)
 
     async def revisions(self, store: StoreId, connection: ConnectionId) -> list[Revision]:
         return [revision_of(row) for row in await self._of(store, "revisions", connection)]
@@ -116,15 +116,15 @@ class PostgresRegistry:
         return next((CoreEndpoint(row[0], CoreMode(row[1]), *row[2:]) for row in rows), None)
 
     async def token(self, token: TokenId) -> Token | None:
-        return next((token_of(row) for row in await self._anywhere("token", token)), None)
+        return next((token_of(row) for row in await self._across("tokens", "token", token)), None)
 
     async def tokens(self, store: StoreId | None = None) -> list[Token]:
-        rows = await (self._anywhere("tokens") if store is None else self._of(store, "tokens_of_store"))
+        rows = await (self._across("tokens", "tokens") if store is None else self._of(store, "tokens_of_store"))
         return [token_of(row) for row in rows]
 
     async def audit(self, store: StoreId | None, after: int, limit: int) -> list[AuditEntry]:
         if store is None:
-            return [audit_of(row) for row in await self._anywhere("audit", after, limit)]
+            return [audit_of(row) for row in await self._across("audit", "audit", after, limit)]
         return [audit_of(row) for row in await self._of(store, "audit_of_store", after, limit)]
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
@@ -132,7 +132,7 @@ class PostgresRegistry:
 
     async def changes(self, after: int | None) -> Changes:
         """At most CHANGES_MAX entries of the log at once: `seq` says how far it looked, and the next call goes on."""
-        async with self._pool.reads_platform() as unit:
+        async with self._pool.reads_across("audit") as unit:
             if after is None:
                 ((end,),) = await unit.rows("audit_end")
                 return Changes(end, frozenset(), platform=False)

@@ -1,7 +1,8 @@
 """The stores that a transaction may see, as the one statement that opens it.
 
-The row security policies of schema.sql read `crossdock.stores` (an array of ids) and `crossdock.scope`. Both are set
-with `set_config(..., true)`: they end with the transaction, and a transaction that has set neither sees nothing.
+The row security policies of schema.sql read `crossdock.stores` (an array of ids) and `crossdock.scope` (an array of the
+tables that are read over all stores). Both are set with `set_config(..., true)`: they end with the transaction, and a
+transaction that has set neither sees nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ WRITE = "BEGIN"
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-def opening(begin: str, stores: Iterable[str], *, platform: bool = False) -> str:
+def opening(begin: str, stores: Iterable[str], across: Iterable[str] = ()) -> str:
     """BEGIN and the scope in one simple query: one round trip. The ids are quoted here because a simple query has no
     parameters; standard_conforming_strings is on in every session of ours."""
-    scope = "platform" if platform else ""
     return (
         f"{begin}; SELECT set_config('crossdock.stores', {literal(array(stores))}, true), "
-        f"set_config('crossdock.scope', '{scope}', true)"
+        f"set_config('crossdock.scope', {literal(array(across))}, true)"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from crossdock.engines.postgres.scope import PLATFORM_STORE, READ, opening
+from crossdock.engines.postgres.scope import READ, opening
 from crossdock.model.errors import Unavailable
 from crossdock.stores.port import Finding
 
@@ -140,7 +140,7 @@ async def _log(connection: asyncpg.Connection) -> Finding:
     """A copy that keeps the numbers of the log sets their counter last."""
     ended = True
     if await connection.fetchval(LOG):
-        await connection.execute(opening(READ, {PLATFORM_STORE}, platform=True))
+        await connection.execute(opening(READ, (), ("audit",)))
         try:
             counter, highest = await connection.fetchrow(LOG_ENDS)
         finally:

@@ -6,7 +6,7 @@
 -- leaves it only a look-up for each row; an order that one index alone gives leaves it only that index.
 
 -- name: open_lanes
--- Under the platform's scope; every open lane is asked for.
+-- Read over all stores; every open lane is asked for.
 SELECT store_id, connection_id, route, start, cursor, open, delivered, superseded, filtered, expired, erased, replayed,
     skips, epoch, closed_head, attempts, unresolved
 FROM lanes WHERE open ORDER BY store_id, connection_id, route
@@ -26,7 +26,7 @@ SELECT store_id, connection_id, route, start, cursor, open, delivered, supersede
 FROM lanes WHERE store_id = $1 AND connection_id = $2 AND route = $3
 
 -- name: stirring
--- Under the platform's scope.
+-- Read over all stores.
 SELECT l.store_id, l.connection_id, l.route
 FROM lanes AS l
 LEFT JOIN LATERAL (SELECT * FROM journals WHERE journals.store_id = l.store_id OFFSET 0) AS j ON true
@@ -155,7 +155,7 @@ WHERE l.store_id = new.store_id AND l.connection_id = new.connection_id AND l.ro
     AND new.cursor BETWEEN 0 AND 9223372036854775807
 
 -- name: ledger_lanes
--- Under the platform's scope; every lane is asked for.
+-- Read over all stores; every lane is asked for.
 SELECT l.store_id, l.connection_id, l.route, l.start, l.cursor, l.open, l.delivered, l.superseded, l.filtered,
     l.expired, l.erased, l.replayed, l.skips, l.epoch, l.closed_head, l.attempts, l.unresolved, coalesce(j.head, 0)
 FROM lanes AS l LEFT JOIN journals AS j ON j.store_id = l.store_id

@@ -1,7 +1,7 @@
 -- The control plane's rows. Every statement names its stores, although row security would do: both walls stand.
 
 -- name: stores
--- Under the platform's scope; every store is asked for, by pages.
+-- Read over all stores; every store is asked for, by pages.
 SELECT store_id, name, created_at, sealed_key, weight FROM stores WHERE store_id > $1 ORDER BY store_id LIMIT $2
 
 -- name: store
@@ -19,7 +19,7 @@ SELECT connection_id, store_id, contract, state, revision, label, created_at, re
 FROM connections WHERE store_id = $1 ORDER BY connection_id
 
 -- name: connection
--- Under the platform's scope: the id gives the store.
+-- Read over all stores: the id gives the store.
 SELECT connection_id, store_id, contract, state, revision, label, created_at, reason, version
 FROM connections WHERE connection_id = $1
 
@@ -74,11 +74,11 @@ ON CONFLICT DO NOTHING
 UPDATE core_endpoints SET mode = $2, url = $3, sealed_secret = $4, version = $5 WHERE store_id = $1 AND version = $6
 
 -- name: token
--- Under the platform's scope: the id gives the store.
+-- Read over all stores: the id gives the store.
 SELECT token_id, digest, role, store_id, label, created_at, expires_at, revoked_at FROM tokens WHERE token_id = $1
 
 -- name: tokens
--- Under the platform's scope; every token is asked for.
+-- Read over all stores; every token is asked for.
 SELECT token_id, digest, role, store_id, label, created_at, expires_at, revoked_at FROM tokens ORDER BY token_id
 
 -- name: tokens_of_store
@@ -86,7 +86,7 @@ SELECT token_id, digest, role, store_id, label, created_at, expires_at, revoked_
 FROM tokens WHERE store_id = $1 ORDER BY token_id
 
 -- name: token_homes
--- Under the platform's scope: the id gives the store.
+-- Read over all stores: the id gives the store.
 SELECT token_id, store_id FROM tokens WHERE token_id = ANY ($1::text[])
 
 -- name: add_token
@@ -121,7 +121,7 @@ FROM unnest(
 ) WITH ORDINALITY AS new (store_id, at, actor, action, object, outcome, correlation_id, detail, number)
 
 -- name: audit
--- Under the platform's scope; the whole log is asked for, by pages.
+-- Read over all stores; the whole log is asked for, by pages.
 SELECT seq, store_id, at, actor, action, object, outcome, correlation_id, detail
 FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2
 
@@ -133,7 +133,7 @@ FROM audit WHERE store_id = $1 AND store_seq > $2 ORDER BY store_seq LIMIT $3
 SELECT audit_seq FROM installation WHERE id = 1
 
 -- name: changed_since
--- Under the platform's scope; every store is asked for, by pages.
+-- Read over all stores; every store is asked for, by pages.
 SELECT seq, store_id FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2
 
 -- name: add_lane
