@@ -12,7 +12,7 @@ import pytest
 from cells_world import Town, town_of
 
 from crossdock.engines.cells import engine as cells
-from crossdock.engines.cells.directory import Directory, lay
+from crossdock.engines.cells.directory import Directory, Home, lay
 from crossdock.engines.cells.engine import CellsEngine
 from crossdock.engines.migrations import Phase
 from crossdock.engines.postgres.engine import PostgresEngine
@@ -54,6 +54,53 @@ async def test_a_new_store_goes_where_the_fewest_are(town: Town) -> None:
         assert [homes[StoreId(name)].cell for name in ("one", "two", "three", "four")] == ["a", "b", "a", "b"]
         assert [one.id for one in await engine.registry.stores()] == ["four", "one", "three", "two"]
         assert [one.id for one in await engine.registry.stores("one", 2)] == ["three", "two"]
+
+
+async def test_the_directory_shows_the_homes_that_are_asked_for_and_no_others(town: Town) -> None:
+    async with town.engine() as engine:
+        await furnish(engine)
+    with psycopg.connect(town.directory.app) as app:
+        seen = "SELECT count(*) FROM crossdock_directory.cells_directory"
+        assert app.execute(seen).fetchone() == (0,)
+        app.execute("SELECT set_config('crossdock.stores', '{north}', true)")
+        assert app.execute(seen).fetchone() == (1,)
+        moved = "UPDATE crossdock_directory.cells_directory SET claimed = 9 WHERE store_id = 'south'"
+        assert app.execute(moved).rowcount == 0
+        app.rollback()
+
+
+async def test_many_homes_are_asked_for_in_portions(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdock.engines.cells.directory.SCOPE_STORES_MAX", 2)
+    directory = Directory(town.directory.app)
+    await directory.open()
+    try:
+        stores = [StoreId(f"s{number}") for number in range(5)]
+        assert await directory.adopt("b", [(store, 3) for store in stores]) == 5
+        assert await directory.adopt("a", [(store, 1) for store in [*stores, NORTH]]) == 1
+        assert await directory.homes([*stores, SOUTH]) == {store: Home("b", 3) for store in stores}
+        assert [store for store, _ in await directory.listed("north")] == stores
+    finally:
+        await directory.close()
+
+
+@pytest.fixture
+def low_town(postgres_estate: Estate) -> Iterator[Town]:
+    with town_of(postgres_estate, "a") as town:
+        town.tell("ALTER TABLE crossdock_directory.cells_directory NO FORCE ROW LEVEL SECURITY")
+        yield town
+
+
+async def test_a_directory_whose_walls_are_down_is_refused(low_town: Town) -> None:
+    error = await raised(Unavailable, Directory(low_town.directory.app).open())
+    assert error.code == "CD5004"
+    assert "crossdock_directory.cells_directory" in error.message
+    assert "is a superuser" in (await raised(Unavailable, Directory(low_town.directory.admin).open())).message
+
+
+async def test_the_doctor_looks_at_the_directory_too(town: Town) -> None:
+    async with town.engine() as engine:
+        said = [one.what for one in await engine.findings() if one.code == "CD5022"]
+    assert len([what for what in said if what.startswith("The directory:")]) == 2
 
 
 async def test_a_call_for_stores_of_two_cells_is_a_fault_of_ours(town: Town) -> None:

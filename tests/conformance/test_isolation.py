@@ -29,7 +29,9 @@ from same_ids import (
     reads,
 )
 
+from crossdock.engines.cells.directory import lay
 from crossdock.engines.postgres.engine import PostgresEngine
+from crossdock.engines.postgres.migrate import login_of
 from crossdock.engines.postgres.pool import QUERIES
 from crossdock.engines.postgres.walls import READ_ACROSS
 from crossdock.stores.port import Engine
@@ -40,7 +42,9 @@ from walls import gaps
 
 @pytest.fixture(scope="module")
 def house(postgres_estate: Estate) -> Iterator[House]:
+    """With the directory of cells beside the tables."""
     with postgres_estate.copy() as house:
+        asyncio.run(lay(house.owner, login_of(house.app), lambda _: None))
         yield house
 
 
@@ -49,6 +53,12 @@ SABOTAGE = {
     "CREATE TABLE crossdock.later (id text PRIMARY KEY)": "crossdock.later has no store",
     "CREATE TABLE public.later (store_id text NOT NULL)": "public.later stands outside",
     "CREATE SCHEMA third CREATE TABLE later (store_id text NOT NULL)": "third.later stands outside",
+    "CREATE TABLE crossdock_directory.later (store_id text NOT NULL)": "crossdock_directory.later is not under",
+    "CREATE TABLE crossdock_directory.later (id text PRIMARY KEY)": "crossdock_directory.later has no store",
+    "ALTER TABLE crossdock_directory.cells_directory NO FORCE ROW LEVEL SECURITY": "cells_directory is not under",
+    "DROP POLICY own_stores ON crossdock_directory.cells_directory": "cells_directory lacks the policy own_stores",
+    "CREATE UNIQUE INDEX one ON crossdock_directory.cells_directory (cell)": "the unique index one does not start",
+    "GRANT TRUNCATE ON crossdock_directory.cells_directory TO {app}": "may TRUNCATE crossdock_directory.cells_dir",
     "ALTER TABLE crossdock.entries DISABLE ROW LEVEL SECURITY": "crossdock.entries is not under forced",
     "ALTER TABLE crossdock.entries NO FORCE ROW LEVEL SECURITY": "crossdock.entries is not under forced",
     "DROP POLICY own_stores ON crossdock.held": "crossdock.held lacks the policy own_stores",

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from crossdock.engines.postgres.engine import PostgresEngine
+from crossdock.engines.postgres.migrate import login_of
 from crossdock.engines.postgres.pool import QUERIES
 from crossdock.model.entry import Duplicate, Kept
 from crossdock.model.errors import Invalid, Unavailable
@@ -171,6 +172,38 @@ async def test_a_table_without_row_security_is_refused(postgres_house: House) ->
     with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
         admin.execute("ALTER TABLE crossdock.entries NO FORCE ROW LEVEL SECURITY")
     assert "not under row security" in await refused_start(postgres_house.app)
+
+
+@pytest.mark.parametrize(
+    ("planted", "named"),
+    [
+        ("CREATE SCHEMA crossdock_directory CREATE TABLE later (store_id text)", "crossdock_directory.later"),
+        ("CREATE TABLE public.later (store_id text); GRANT SELECT ON public.later TO {app}", "public.later"),
+        (
+            "CREATE TABLE public.later (store_id text, a text); GRANT UPDATE (a) ON public.later TO {app}",
+            "public.later",
+        ),
+        ("CREATE VIEW public.seen AS TABLE crossdock.entries; GRANT SELECT ON public.seen TO {app}", "public.seen"),
+    ],
+)
+async def test_a_table_without_row_security_in_any_schema_is_refused_and_named(
+    postgres_house: House, planted: str, named: str
+) -> None:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute(planted.format(app=login_of(postgres_house.app).role))
+    refused = await refused_start(postgres_house.app)
+    assert named in refused
+    assert "not under row security" in refused
+
+
+async def test_tables_of_other_programs_that_the_role_cannot_reach_are_none_of_its_business(
+    postgres_house: House,
+) -> None:
+    with psycopg.connect(postgres_house.admin, autocommit=True) as admin:
+        admin.execute("CREATE TABLE public.orders (store_id text)")
+    engine = PostgresEngine(postgres_house.app, lambda: NOW)
+    await engine.start()
+    await engine.close()
 
 
 async def test_a_database_without_the_schema_is_refused(postgres_house: House) -> None:

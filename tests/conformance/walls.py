@@ -123,7 +123,9 @@ WHERE c.relkind IN ('r', 'p') AND {OURS} AND has_table_privilege(%(app)s, c.oid,
 UNION ALL
 SELECT 'the application may ' || p.what || ' ' || o.name
 FROM (VALUES ('crossdock.audit', 'UPDATE'), ('crossdock.audit', 'DELETE'),
-    ('crossdock.migrations', 'INSERT'), ('crossdock.migrations', 'UPDATE'), ('crossdock.migrations', 'DELETE')
+    ('crossdock.migrations', 'INSERT'), ('crossdock.migrations', 'UPDATE'), ('crossdock.migrations', 'DELETE'),
+    ('crossdock_directory.cells_directory', 'DELETE'), ('crossdock_directory.migrations', 'SELECT'),
+    ('crossdock_directory.migrations', 'INSERT'), ('crossdock_directory.migrations', 'UPDATE')
 ) AS o (name, what)
 CROSS JOIN LATERAL (SELECT o.what WHERE has_table_privilege(%(app)s, o.name, o.what)) AS p
 UNION ALL

@@ -108,21 +108,19 @@ class CellsEngine:
             raise next(error for error in answers if error is not None)
 
     async def findings(self) -> Sequence[Finding]:
-        """Those of each cell, with its name. A cell that does not answer is none that refuses to serve."""
+        """Those of the directory and of each cell, with its name. One that does not answer is none that refuses to
+        serve."""
         found: list[Finding] = []
-        for name, engine in self._cells.items():
-            if name in self._why:
-                why = self._why[name]
-                found.append(Finding(why.code, False, False, why.message, why.remedy))
-                continue
+        places = {"The directory": self._directory.findings}
+        places |= {f"Cell {name}": engine.findings for name, engine in self._cells.items() if name not in self._why}
+        for place, ask in places.items():
             try:
                 found += [
-                    Finding(one.code, one.ok, one.fatal, f"Cell {name}: {one.what}", one.remedy)
-                    for one in await engine.findings()
+                    Finding(one.code, one.ok, one.fatal, f"{place}: {one.what}", one.remedy) for one in await ask()
                 ]
             except Unavailable as error:
-                found.append(Finding(error.code, False, False, f"Cell {name}: {error.message}", error.remedy))
-        return found
+                found.append(Finding(error.code, False, False, f"{place}: {error.message}", error.remedy))
+        return [*found, *(Finding(why.code, False, False, why.message, why.remedy) for why in self._why.values())]
 
 
 class NoSlots:

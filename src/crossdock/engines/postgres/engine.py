@@ -14,7 +14,6 @@ from crossdock.engines.postgres.news import News
 from crossdock.engines.postgres.pool import QUERIES, Pool
 from crossdock.engines.postgres.registry import PostgresRegistry
 from crossdock.engines.postgres.slots import PostgresSlots
-from crossdock.model.errors import Unavailable
 from crossdock.model.ids import Instant
 from crossdock.stores.port import Finding
 
@@ -64,10 +63,7 @@ class PostgresEngine:
         await self.pool.open()
         try:
             async with self.pool.connection() as connection:
-                found = [one for one in await server.findings(connection) if one.fatal and not one.ok]
-                if found:
-                    said = " ".join(f"{one.code}: {one.what} {one.remedy}" for one in found)
-                    raise Unavailable("CD5004", said, remedy="Nothing is served before it is set right.")
+                await server.require_safe(connection)
                 await require(connection)
             self.pool.vet = server.vet
         except BaseException:

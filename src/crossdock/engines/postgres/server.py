@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from crossdock.engines.postgres.scope import READ, opening
+from crossdock.engines.postgres.walls import SCHEMAS
 from crossdock.model.errors import Unavailable
 from crossdock.stores.port import Finding
 
@@ -25,13 +26,8 @@ ROLE = """
 SELECT r.rolname AS name, r.rolsuper AS super, r.rolbypassrls AS bypass,
     EXISTS (
         SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'crossdock' AND pg_has_role(current_user, c.relowner, 'MEMBER')
-    ) AS owns,
-    (
-        SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'store_id'
-        WHERE n.nspname = 'crossdock' AND c.relkind IN ('r', 'p') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
-    ) AS unwalled
+        WHERE n.nspname = ANY ($1::text[]) AND pg_has_role(current_user, c.relowner, 'MEMBER')
+    ) AS owns
 FROM pg_roles AS r WHERE r.rolname = current_user
 """
 
@@ -46,13 +42,25 @@ SELECT (SELECT audit_seq FROM crossdock.installation WHERE id = 1) AS counter,
     coalesce((SELECT max(seq) FROM crossdock.audit), 0) AS highest
 """
 TAKES_WRITES = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+# Another program's tables are our business where the role can reach them: a view of them shows what its owner sees.
+UNWALLED = r"""
+SELECT n.nspname || '.' || c.relname AS name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'store_id' AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+    AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
+    AND (n.nspname = ANY ($1::text[]) OR has_schema_privilege(n.oid, 'USAGE') AND (
+        has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(c.oid, 'DELETE, TRUNCATE')
+    ))
+ORDER BY 1
+"""
 
 
 async def findings(connection: asyncpg.Connection) -> Sequence[Finding]:
     """What holds and what does not, each with its code. A fatal one that is not ok refuses to serve."""
-    server, role = await connection.fetchrow(SETTINGS), await connection.fetchrow(ROLE)
+    server, role = await connection.fetchrow(SETTINGS), await connection.fetchrow(ROLE, list(SCHEMAS))
+    unwalled = [str(row["name"]) for row in await connection.fetch(UNWALLED, list(SCHEMAS))]
     log = await _log(connection)
-    return [_version(server), _durability(server), _encoding(server), _role(role), _walls(role), log]
+    return [_version(server), _durability(server), _encoding(server), _role(role), _walls(unwalled), log]
 
 
 async def takes_writes(connection: asyncpg.Connection) -> Finding:
@@ -72,6 +80,14 @@ async def vet(connection: asyncpg.Connection) -> None:
     found = _durability(await connection.fetchrow(SETTINGS))
     if not found.ok:
         raise Unavailable(found.code, found.what, remedy=found.remedy)
+
+
+async def require_safe(connection: asyncpg.Connection) -> None:
+    """Unavailable (CD5004) if it cannot be served safely."""
+    found = [one for one in await findings(connection) if one.fatal and not one.ok]
+    if found:
+        said = " ".join(f"{one.code}: {one.what} {one.remedy}" for one in found)
+        raise Unavailable("CD5004", said, remedy="Nothing is served before it is set right.")
 
 
 def _version(server: asyncpg.Record) -> Finding:
@@ -124,15 +140,16 @@ def _role(role: asyncpg.Record) -> Finding:
     )
 
 
-def _walls(role: asyncpg.Record) -> Finding:
+def _walls(unwalled: Sequence[str]) -> Finding:
     return Finding(
         "CD5022",
-        role["unwalled"] == 0,
+        not unwalled,
         True,
-        "Every table with a store's data is under row security."
-        if role["unwalled"] == 0
-        else f"{role['unwalled']} tables with a store's data are not under row security.",
-        "Run `crossdock db migrate`.",
+        f"With a store's data, and not under row security: {', '.join(unwalled)}."
+        if unwalled
+        else "Every table with a store's data is under row security.",
+        "Run `crossdock db migrate`, and `crossdock db directory` where there are cells; take this role's rights on"
+        " other programs' tables away.",
     )
 
 

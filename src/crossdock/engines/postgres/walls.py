@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SCHEMAS: Mapping[str, str] = {"crossdock": "the tables of a database, or of a cell"}
+SCHEMAS: Mapping[str, str] = {
+    "crossdock": "the tables of a database, or of a cell",
+    "crossdock_directory": "which cell a store is in; in a database of its own, or beside a cell's tables",
+}
 """Where tables of ours may be."""
 
 WITHOUT_STORE: Mapping[str, str] = {
@@ -14,6 +17,7 @@ WITHOUT_STORE: Mapping[str, str] = {
     "crossdock.members": "who runs lanes, and until when",
     "crossdock.slots": "which member runs which share of the lanes",
     "crossdock.migrations": "what was applied to the schema",
+    "crossdock_directory.migrations": "what was applied to the directory's schema",
 }
 """Tables that hold no store's data."""
 
@@ -65,5 +69,8 @@ READ_ACROSS: Mapping[str, Across] = {
             " payload or a secret. The platform's own people read the whole log.",
             "leaf": "A hash of the entry.",
         },
+    ),
+    "crossdock_directory.cells_directory": Across(
+        "where the fewest stores are; the list of all homes", "store_id cell epoch claimed"
     ),
 }

@@ -13,4 +13,15 @@ CREATE TABLE crossdock_directory.cells_directory (
     CHECK (epoch <= claimed)
 );
 
+-- Whoever looks a home up names its stores in `crossdock.stores`, and sees no other. Where the fewest stores are is
+-- counted over all, by a transaction that names this table in `crossdock.scope`.
+ALTER TABLE crossdock_directory.cells_directory ENABLE ROW LEVEL SECURITY;
+ALTER TABLE crossdock_directory.cells_directory FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_stores ON crossdock_directory.cells_directory USING (
+    store_id COLLATE "default" = ANY ((SELECT nullif(current_setting('crossdock.stores', true), '')::text[])::text[])
+);
+CREATE POLICY platform_reads ON crossdock_directory.cells_directory FOR SELECT USING (
+    'cells_directory' = ANY ((SELECT nullif(current_setting('crossdock.scope', true), '')::text[])::text[])
+);
+
 CREATE INDEX cells_directory_by_cell ON crossdock_directory.cells_directory (cell);

@@ -4,14 +4,16 @@
 SELECT store_id, cell, epoch FROM crossdock_directory.cells_directory WHERE store_id = ANY ($1::text[])
 
 -- name: homes_after
+-- Read over all stores; every home is asked for, by pages.
 SELECT store_id, cell, epoch FROM crossdock_directory.cells_directory WHERE store_id > $1 ORDER BY store_id LIMIT $2
 
--- name: place
--- Where the fewest stores are, of the cells that are named.
-INSERT INTO crossdock_directory.cells_directory (store_id, cell)
-SELECT $1, one.cell FROM unnest($2::text[]) WITH ORDINALITY AS one (cell, at)
+-- name: emptiest
+-- Read over all stores: where the fewest are, of the cells that are named.
+SELECT one.cell FROM unnest($1::text[]) WITH ORDINALITY AS one (cell, at)
 ORDER BY (SELECT count(*) FROM crossdock_directory.cells_directory AS d WHERE d.cell = one.cell), one.at LIMIT 1
-ON CONFLICT DO NOTHING
+
+-- name: place
+INSERT INTO crossdock_directory.cells_directory (store_id, cell) VALUES ($1, $2) ON CONFLICT DO NOTHING
 
 -- name: adopt
 -- A store that was there before the directory.
