@@ -70,6 +70,11 @@ SABOTAGE = {
     "ALTER TABLE crossdock.connections DROP COLUMN label": "crossdock.connections.label is listed, and is not there",
     "CREATE UNIQUE INDEX one ON crossdock.entries (event_id, store_id)": "the unique index one does not start",
     "CREATE UNIQUE INDEX one ON crossdock.entries (lower(store_id))": "the unique index one does not start",
+    "CREATE UNIQUE INDEX audit_by_seq ON crossdock_directory.cells_directory (epoch)": "audit_by_seq does not start",
+    "ALTER TABLE crossdock.tokens DROP CONSTRAINT tokens_by_id, ADD CONSTRAINT tokens_by_id"
+    " UNIQUE (digest)": "the unique index tokens_by_id does not start",
+    "ALTER TABLE crossdock.audit DROP CONSTRAINT audit_by_seq": "audit_by_seq is listed, and is not there",
+    "ALTER TABLE crossdock.held ADD EXCLUDE USING btree (position WITH =)": "held_position_excl does not start",
     "ALTER TABLE crossdock.attempts DROP CONSTRAINT attempts_pkey": "crossdock.attempts has no primary key",
     "ALTER TABLE crossdock.revisions ADD CONSTRAINT loose FOREIGN KEY (connection_id)"
     " REFERENCES crossdock.connections (connection_id)": "the foreign key loose leaves the store out",

@@ -9,13 +9,8 @@ from typing import Any
 
 import psycopg
 
-from crossdock.engines.postgres.walls import READ_ACROSS, SCHEMAS, WITHOUT_STORE
+from crossdock.engines.postgres.walls import READ_ACROSS, SCHEMAS, UNIQUE_WITHOUT_STORE, WITHOUT_STORE
 
-UNIQUE_WITHOUT_STORE = {
-    "connections_address": "a connection's address is its id alone: two stores cannot have the same",
-    "tokens_by_id": "a token is looked up by its id, before anybody knows its store",
-    "audit_by_seq": "the whole installation's log counts over all stores",
-}
 OWN_STORES = (
     "((store_id COLLATE \"default\") = ANY (( SELECT (NULLIF(current_setting('crossdock.stores'::text, true), "
     "''::text))::text[] AS \"nullif\")::text[]))"
@@ -49,10 +44,11 @@ UNIQUE = (
     """
 SELECT n.nspname || '.' || t.relname AS name, i.relname AS index, x.indisprimary AS is_primary,
     x.indexprs IS NOT NULL AS expressions,
-    (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = t.oid AND a.attnum = x.indkey[0]) AS first
+    ARRAY(SELECT a.attname::text FROM unnest(x.indkey::smallint[]) WITH ORDINALITY AS k (num, place)
+          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.num ORDER BY k.place) AS columns
 FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS t ON t.oid = x.indrelid
 JOIN pg_namespace AS n ON n.oid = t.relnamespace
-WHERE x.indisunique AND """
+WHERE (x.indisunique OR x.indisexclusion) AND """
     + OURS
     + """
 ORDER BY 1, 2
@@ -206,13 +202,16 @@ def across_gaps(columns: Rows) -> list[str]:
 
 
 def unique_gaps(walled: set[str], indexes: Rows) -> list[str]:
-    found = [
-        f"{one['name']}: the unique index {one['index']} does not start with the store"
-        for one in indexes
-        if one["name"] in walled
-        and (one["expressions"] or one["first"] != "store_id")
-        and (one["is_primary"] or one["index"] not in UNIQUE_WITHOUT_STORE)
-    ]
+    """A key that leaves the store out is listed with its columns, or is a finding; so is one that is listed in vain."""
+    found, met = [], set()
+    for one in indexes:
+        name = f"{one['name']}.{one['index']}"
+        alone = UNIQUE_WITHOUT_STORE.get(name)
+        if alone is not None and one["columns"] == alone.columns.split() and not one["expressions"]:
+            met.add(name)
+        elif one["name"] in walled and (one["expressions"] or one["columns"][0] != "store_id"):
+            found.append(f"{one['name']}: the unique index {one['index']} does not start with the store")
+    found += [f"the unique index {name} is listed, and is not there" for name in UNIQUE_WITHOUT_STORE.keys() - met]
     keyed = {one["name"] for one in indexes if one["is_primary"]}
     return found + [f"{name} has no primary key" for name in sorted(walled - keyed)]
 

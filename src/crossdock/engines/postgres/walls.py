@@ -74,3 +74,27 @@ READ_ACROSS: Mapping[str, Across] = {
         "where the fewest stores are; the list of all homes", "store_id cell epoch claimed"
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A unique key of a table of stores that leaves the store out; in its place, `columns` are the whole key."""
+
+    columns: str
+    why: str
+
+
+UNIQUE_WITHOUT_STORE: Mapping[str, Alone] = {
+    "crossdock.connections.connections_address": Alone(
+        "connection_id", "Whoever calls in names the connection alone: two stores cannot have the same address."
+    ),
+    "crossdock.tokens.tokens_by_id": Alone(
+        "token_id", "A token is looked up by its id, before anybody knows its store."
+    ),
+    "crossdock.audit.audit_by_seq": Alone(
+        "seq",
+        "The installation's log counts over all stores: of two entries with one number a follower could miss one.",
+    ),
+}
+"""By schema, table and index. Such a key tells a store that a value is taken, and by no more than a refusal: the values
+are 130 random bits, or given out by a counter that no store chooses (docs/adr/0017)."""
