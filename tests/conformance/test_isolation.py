@@ -7,14 +7,15 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
+from filled import Filled, kept
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
+from robbed import mutants
 from same_ids import (
     CANARY,
     EAST,
@@ -29,7 +30,7 @@ from same_ids import (
     reads,
 )
 
-from crossdock.engines.cells.directory import lay
+from crossdock.engines.cells.directory import Directory, lay
 from crossdock.engines.postgres.engine import PostgresEngine
 from crossdock.engines.postgres.migrate import login_of
 from crossdock.engines.postgres.pool import QUERIES
@@ -116,44 +117,10 @@ def test_a_wall_that_is_missing_is_found(
     assert [gap for gap in gaps(admin, app) if finding in gap], gaps(admin, app)
 
 
-TABLES = """
-SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'store_id'
-WHERE c.relnamespace = 'crossdock'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1
-"""
-COLUMNS = """
-SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-"""
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A database in which two stores hold the same ids, and how to bring it back to what it was."""
-
-    house: House
-    tables: tuple[str, ...]
-    reset: str
-
-    def rows(self, store: str) -> dict[str, list[str]]:
-        """Every row of a store, as text, by table."""
-        with psycopg.connect(self.house.admin) as admin:
-            return {table: [row[0] for row in admin.execute(self._dump(table), (store,))] for table in self.tables}
-
-    @staticmethod
-    def _dump(table: str) -> str:
-        return f"SELECT t::text FROM crossdock.{table} AS t WHERE store_id = %s ORDER BY 1"
-
-    def restore(self) -> None:
-        with psycopg.connect(self.house.admin) as admin:
-            admin.execute(self.reset)
-
-
 @contextmanager
 def a_filled(house: House) -> Iterator[Filled]:
     asyncio.run(fill(house))
-    with psycopg.connect(house.admin) as admin:
-        tables = tuple(row[0] for row in admin.execute(TABLES))
-        yield Filled(house, tables, keep_aside(admin, tables))
+    yield kept(house)
 
 
 @pytest.fixture(scope="module")
@@ -170,19 +137,14 @@ async def fill(house: House) -> None:
             await store.fill(engine)
     finally:
         await engine.close()
-
-
-def keep_aside(admin: psycopg.Connection[Any], tables: tuple[str, ...]) -> str:
-    """Copies every row away; the statements that bring them back."""
-    admin.execute("CREATE SCHEMA aside")
-    back = ["SET LOCAL session_replication_role = replica"]
-    for table in (*tables, "installation"):
-        admin.execute(f"CREATE TABLE aside.{table} AS TABLE crossdock.{table}")
-        ((columns,),) = admin.execute(COLUMNS, (f"crossdock.{table}",)).fetchall()
-        back.append(f"DELETE FROM crossdock.{table}")
-        back.append(f"INSERT INTO crossdock.{table} ({columns}) SELECT {columns} FROM aside.{table}")
-    admin.commit()
-    return "; ".join(back)
+    await lay(house.owner, login_of(house.app), lambda _: None)
+    directory = Directory(house.app)
+    await directory.open()
+    try:
+        for store in (EAST, NORTH):
+            await directory.place(store, [CANARY if store == EAST else "own"])
+    finally:
+        await directory.close()
 
 
 def test_the_two_stores_hold_rows_in_every_table(filled: Filled) -> None:
@@ -220,11 +182,11 @@ def test_without_a_scope_nothing_is_read_and_nothing_written(filled: Filled, sco
         connection.execute(SCOPES[scope])
         for table in filled.tables:
             for statement in (
-                f"SELECT 1 FROM crossdock.{table}",
-                f"UPDATE crossdock.{table} SET store_id = store_id",
-                f"DELETE FROM crossdock.{table}",
-                f"INSERT INTO crossdock.{table} (store_id) VALUES ('north')",
-                f"INSERT INTO crossdock.{table} (store_id) VALUES ('')",
+                f"SELECT 1 FROM {table}",
+                f"UPDATE {table} SET store_id = store_id",
+                f"DELETE FROM {table}",
+                f"INSERT INTO {table} (store_id) VALUES ('north')",
+                f"INSERT INTO {table} (store_id) VALUES ('')",
             ):
                 assert touched(connection, statement) == 0, statement
         connection.rollback()
@@ -235,15 +197,15 @@ def test_a_table_that_is_named_is_read_over_all_stores_and_no_other_and_nothing_
     filled: Filled, across: str
 ) -> None:
     with psycopg.connect(filled.house.app) as connection:
-        name = across.partition(".")[2]
-        connection.execute("SELECT set_config('crossdock.scope', %s, true)", (f"{{{name}}}",))
-        seen = {table for table in filled.tables if touched(connection, f"SELECT 1 FROM crossdock.{table}")}
-        assert seen == {name}
+        named = across.partition(".")[2]
+        connection.execute("SELECT set_config('crossdock.scope', %s, true)", (f"{{{named}}}",))
+        seen = {table for table in filled.tables if touched(connection, f"SELECT 1 FROM {table}")}
+        assert seen == {across}
         for table in filled.tables:
             for statement in (
-                f"UPDATE crossdock.{table} SET store_id = store_id",
-                f"DELETE FROM crossdock.{table}",
-                f"INSERT INTO crossdock.{table} (store_id) VALUES ('north')",
+                f"UPDATE {table} SET store_id = store_id",
+                f"DELETE FROM {table}",
+                f"INSERT INTO {table} (store_id) VALUES ('north')",
             ):
                 assert touched(connection, statement) == 0, statement
         connection.rollback()
@@ -295,11 +257,11 @@ def test_a_stores_row_can_be_neither_given_away_nor_taken(filled: Filled) -> Non
     with psycopg.connect(filled.house.app) as connection:
         connection.execute("SELECT set_config('crossdock.stores', '{north}', true)")
         for table in filled.tables:
-            own = touched(connection, f"SELECT 1 FROM crossdock.{table} WHERE store_id = 'north'")
-            assert own == touched(connection, f"SELECT 1 FROM crossdock.{table}") > 0
-            assert touched(connection, f"UPDATE crossdock.{table} SET store_id = 'north' WHERE store_id = 'east'") == 0
+            own = touched(connection, f"SELECT 1 FROM {table} WHERE store_id = 'north'")
+            assert own == touched(connection, f"SELECT 1 FROM {table}") > 0
+            assert touched(connection, f"UPDATE {table} SET store_id = 'north' WHERE store_id = 'east'") == 0
             with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-                connection.execute(f"UPDATE crossdock.{table} SET store_id = 'east'")
+                connection.execute(f"UPDATE {table} SET store_id = 'east'")
         connection.rollback()
 
 
@@ -321,32 +283,7 @@ def test_a_scope_ends_with_its_transaction(filled: Filled) -> None:
         assert touched(connection, "SELECT 1 FROM crossdock.entries") == 0
 
 
-COMPARED = re.compile(
-    r"(?P<alias>\b\w+\.)?\bstore_id\s*=\s*(?:ANY \((?P<array>\$\d+)::text\[\]\)|(?P<text>\$\d+)|\w+\.store_id)"
-    r"|USING \((?P<keys>store_id\b[^()]*)\)"
-)
-
-
-def without(found: re.Match[str]) -> str:
-    """The comparison, taken away. A parameter stays, with its type, so that the query is still one."""
-    if found["keys"]:
-        rest = found["keys"].removeprefix("store_id").removeprefix(", ")
-        return f"USING ({rest})" if rest else "ON TRUE"
-    if found["array"] or found["text"]:
-        return f"({found['array'] or found['text']}::text{'[]' if found['array'] else ''} IS NULL OR TRUE)"
-    return "TRUE"
-
-
-def mutants() -> dict[str, tuple[str, str]]:
-    """Every query without one of its comparisons of store_id, by query and place."""
-    return {
-        f"{name}-{number}": (name, text[: found.start()] + without(found) + text[found.end() :])
-        for name, text in QUERIES.items()
-        for number, found in enumerate(COMPARED.finditer(text), 1)
-    }
-
-
-MUTANTS = mutants()
+MUTANTS = mutants(QUERIES)
 
 
 async def ask(house: House, named: dict[str, str], said: list[str]) -> dict[str, Any]:
@@ -423,7 +360,7 @@ def test_without_row_security_the_same_mutants_leak(postgres_estate: Estate) -> 
     with postgres_estate.copy() as house, a_filled(house) as filled:
         with psycopg.connect(house.admin) as admin:
             for table in filled.tables:
-                admin.execute(f"CREATE POLICY anybody ON crossdock.{table} USING (true)")
+                admin.execute(f"CREATE POLICY anybody ON {table} USING (true)")
         honest = listened(filled, [])
         leaking = [mutant for mutant in MUTANTS if leaks(filled, honest, mutant)]
         print(

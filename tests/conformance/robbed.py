@@ -1,0 +1,30 @@
+"""Queries that were robbed of a store: each comparison of `store_id` in each of them, taken away in turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+COMPARED = re.compile(
+    r"(?P<alias>\b\w+\.)?\bstore_id\s*=\s*(?:ANY \((?P<array>\$\d+)::text\[\]\)|(?P<text>\$\d+)|\w+\.store_id)"
+    r"|USING \((?P<keys>store_id\b[^()]*)\)"
+)
+
+
+def without(found: re.Match[str]) -> str:
+    """The comparison, taken away. A parameter stays, with its type, so that the query is still one."""
+    if found["keys"]:
+        rest = found["keys"].removeprefix("store_id").removeprefix(", ")
+        return f"USING ({rest})" if rest else "ON TRUE"
+    if found["array"] or found["text"]:
+        return f"({found['array'] or found['text']}::text{'[]' if found['array'] else ''} IS NULL OR TRUE)"
+    return "TRUE"
+
+
+def mutants(queries: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Every query without one of its comparisons of store_id, by query and place."""
+    return {
+        f"{name}-{number}": (name, text[: found.start()] + without(found) + text[found.end() :])
+        for name, text in queries.items()
+        for number, found in enumerate(COMPARED.finditer(text), 1)
+    }
