@@ -22,9 +22,13 @@ def without(found: re.Match[str]) -> str:
 
 
 def mutants(queries: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Every query without one of its comparisons of store_id, by query and place."""
-    return {
-        f"{name}-{number}": (name, text[: found.start()] + without(found) + text[found.end() :])
-        for name, text in queries.items()
-        for number, found in enumerate(COMPARED.finditer(text), 1)
-    }
+    """Every query without one of its comparisons of store_id, and without all where it has several; by query and
+    place."""
+    robbed: dict[str, tuple[str, str]] = {}
+    for name, text in queries.items():
+        places = list(COMPARED.finditer(text))
+        for number, found in enumerate(places, 1):
+            robbed[f"{name}-{number}"] = (name, text[: found.start()] + without(found) + text[found.end() :])
+        if len(places) > 1:
+            robbed[f"{name}-all"] = (name, COMPARED.sub(without, text))
+    return robbed
