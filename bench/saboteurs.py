@@ -42,7 +42,7 @@ def ack_before_commit() -> None:
             self._connection.execute("BEGIN IMMEDIATE")
             outcomes = self._together(appends) + [self._alone(unit) for unit in others]
             early = [one for one in outcomes if one.unit.drafts]
-            self._loop.call_soon_threadsafe(self._answer, early)
+            self._worker.tell(self._answer, early)
             time.sleep(0.05 if early else 0)
             self._connection.execute("COMMIT")
         except apsw.Error as error:

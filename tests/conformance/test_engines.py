@@ -9,7 +9,8 @@ import pytest
 
 from crossdock.engines.memory.engine import MemoryEngine
 from crossdock.engines.memory.slots import MemorySlots
-from crossdock.engines.sqlite.engine import SqliteEngine
+from crossdock.engines.sqlite.engine import Machine, SqliteEngine
+from crossdock.engines.sqlite.executor import Inline
 from crossdock.stores.port import Engine
 from crossdock.testing.journal_suite import DurableSuite, JournalSuite
 from crossdock.testing.lanes_suite import LanesSuite
@@ -44,9 +45,11 @@ class TestMemoryShared(JournalSuite, LanesSuite, RegistrySuite, SlotsSuite):
 
 
 class TestSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):
+    machine = Machine()
+
     @pytest.fixture
     async def engine(self, tmp_path: Path) -> AsyncIterator[Engine]:
-        engine = SqliteEngine(tmp_path / "data" / "journal.db", lambda: NOW)
+        engine = SqliteEngine(tmp_path / "data" / "journal.db", lambda: NOW, self.machine)
         await engine.start()
         yield engine
         await engine.close()
@@ -57,10 +60,16 @@ class TestSqlite(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):
 
         async def again() -> Engine:
             await engine.close()
-            opened.append(SqliteEngine(tmp_path / "data" / "journal.db", lambda: NOW))
+            opened.append(SqliteEngine(tmp_path / "data" / "journal.db", lambda: NOW, self.machine))
             await opened[-1].start()
             return opened[-1]
 
         yield again
         for one in opened:
             await one.close()
+
+
+class TestSqliteInline(TestSqlite):
+    """Without threads, as a simulated world runs it."""
+
+    machine = Machine(Inline())

@@ -45,11 +45,15 @@ _SETTINGS = (
 
 
 def open_writer(
-    path: Path, phases: Collection[Phase] = (Phase.PRE,), say: Callable[[str], None] = lambda _: None
+    path: Path,
+    phases: Collection[Phase] = (Phase.PRE,),
+    say: Callable[[str], None] = lambda _: None,
+    vfs: str = "",
 ) -> apsw.Connection:
     """A connection that may write, to a file that has the phases' migrations. Unavailable (CD5004) for a file that is
-    not ours, or newer than this program. `say` hears of each migration."""
-    with trusting(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) as connection:
+    not ours, or newer than this program. `say` hears of each migration. `vfs` names SQLite's way to the disk, '' the
+    usual one."""
+    with trusting(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs) as connection:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         _settle(connection)
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -59,10 +63,10 @@ def open_writer(
 
 
 @contextmanager
-def trusting(path: Path, flags: int) -> Iterator[apsw.Connection]:
+def trusting(path: Path, flags: int, vfs: str = "") -> Iterator[apsw.Connection]:
     """A connection that is closed when the block fails. Unavailable (CD5004) for what SQLite cannot read."""
     try:
-        connection = apsw.Connection(str(path), flags=flags)
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs or None)
     except apsw.Error as error:
         raise unsafe("The database cannot be opened.") from error
     try:
@@ -91,8 +95,8 @@ def _settle(connection: apsw.Connection) -> None:
         connection.execute(setting).fetchall()
 
 
-def open_reader(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+def open_reader(path: Path, vfs: str = "") -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
     for setting in ("PRAGMA query_only = ON", f"PRAGMA busy_timeout = {BUSY_MS}", "PRAGMA trusted_schema = OFF"):
         connection.execute(setting).fetchall()
     return connection
@@ -155,10 +159,10 @@ def unsafe(what: str) -> Unavailable:
     return Unavailable("CD5004", what, remedy="See `crossdock doctor`; nothing is served before it is set right.")
 
 
-def findings(connection: apsw.Connection, path: Path) -> list[Finding]:
+def findings(connection: apsw.Connection, path: Path, place: files.FileSystem = files.LOCAL) -> list[Finding]:
     """What holds and what does not, each with its code."""
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    kind = files.filesystem(path)
+    kind = place.kind(path)
     return [
         Finding(
             code="CD5010",
@@ -177,7 +181,7 @@ def findings(connection: apsw.Connection, path: Path) -> list[Finding]:
         ),
         Finding(
             code="CD5013",
-            ok=not files.open_to_others(path),
+            ok=not place.open_to_others(path),
             fatal=False,
             what="Who may read the database file and its directory.",
             remedy="chmod 600 the file and 700 its directory.",

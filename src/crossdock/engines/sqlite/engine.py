@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
 from crossdock.engines.sqlite import database, files
+from crossdock.engines.sqlite.executor import Executor, Threads
 from crossdock.engines.sqlite.journal import SqliteJournal, append_all
 from crossdock.engines.sqlite.lanes import SqliteLanes
 from crossdock.engines.sqlite.readers import Readers
 from crossdock.engines.sqlite.registry import SqliteRegistry
-from crossdock.engines.sqlite.writer import Writer
+from crossdock.engines.sqlite.writer import CHECKPOINT_PAGES, Writer
 from crossdock.journal.slots import Slots, WholeSlots
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import Instant
 from crossdock.stores.port import Finding
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the engine runs on: threads and the local file system, unless somebody simulates them."""
+
+    executor: Executor = field(default_factory=Threads)
+    files: files.FileSystem = files.LOCAL
+    checkpoint_pages: int = CHECKPOINT_PAGES
 
 
 class SqliteEngine:
@@ -31,10 +41,11 @@ class SqliteEngine:
 
     name = "sqlite"
 
-    def __init__(self, path: Path, clock: Callable[[], Instant]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], Instant], machine: Machine | None = None) -> None:
         self._path = path
         self._clock = clock
-        self._lock = files.OwnerLock(path.with_name(path.name + ".lock"))
+        self._machine = machine or Machine()
+        self._lock = self._machine.files.lock(path.with_name(path.name + ".lock"))
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._journal: SqliteJournal | None = None
@@ -59,22 +70,23 @@ class SqliteEngine:
 
     async def start(self) -> None:
         """Unavailable CD5005 if another process owns the file, CD5004 if it cannot be served safely."""
-        connection = await asyncio.to_thread(self._open)
-        self._writer = Writer(connection, append_all)
-        self._readers = Readers(self._path)
+        machine = self._machine
+        connection = await machine.executor.run(self._open)
+        self._writer = Writer(connection, append_all, machine.executor, machine.checkpoint_pages)
+        self._readers = Readers(self._path, machine.executor, machine.files.vfs)
         self._journal = SqliteJournal(self._writer, self._readers)
         self._lanes = SqliteLanes(self._writer, self._readers)
         self._registry = SqliteRegistry(self._writer, self._readers, self._clock)
 
     def _open(self) -> apsw.Connection:
         try:
-            files.prepare(self._path)
+            self._machine.files.prepare(self._path)
             self._lock.take()
         except OSError as error:
             raise database.unsafe(f"The database file cannot be opened ({error.strerror}).") from error
         try:
-            connection = database.open_writer(self._path)
-            fatal = [one for one in database.findings(connection, self._path) if one.fatal]
+            connection = database.open_writer(self._path, vfs=self._machine.files.vfs)
+            fatal = [one for one in self._findings(connection) if one.fatal]
             if fatal:
                 connection.close()
                 raise database.unsafe(" ".join(f"{one.code}: {one.what}" for one in fatal))
@@ -82,6 +94,9 @@ class SqliteEngine:
             self._lock.give_up()
             raise
         return connection
+
+    def _findings(self, connection: apsw.Connection) -> list[Finding]:
+        return database.findings(connection, self._path, self._machine.files)
 
     async def close(self) -> None:
         """Writes what waits, truncates the WAL and lets go of the file."""
@@ -98,7 +113,7 @@ class SqliteEngine:
     async def findings(self) -> Sequence[Finding]:
         """What the doctor wants to know, SQLite's own quick check included (it reads the whole file)."""
         writer = started(self._writer)
-        found: list[Finding] = await writer.do(lambda connection: database.findings(connection, self._path))
+        found: list[Finding] = await writer.do(self._findings)
         found.append(await started(self._readers).read(database.integrity))
         ok = not writer.failed
         return [

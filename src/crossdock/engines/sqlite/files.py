@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Protocol
 
 from crossdock.model.errors import Unavailable
 
@@ -13,6 +14,35 @@ NETWORK_FILESYSTEMS = frozenset(
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
 )
 """Where WAL's shared memory or the locks do not hold (https://sqlite.org/wal.html, https://sqlite.org/howtocorrupt.html)."""
+
+
+class Lock(Protocol):
+    def take(self) -> None:
+        """Unavailable (CD5005) if another engine holds it."""
+        ...
+
+    def give_up(self) -> None: ...
+
+
+class FileSystem(Protocol):
+    """What the engine asks of the file system beside SQLite, which has `vfs` for its own way to it ('': the usual)."""
+
+    @property
+    def vfs(self) -> str: ...
+
+    def prepare(self, path: Path) -> None:
+        """Makes the file, and its directory, where they are missing. OSError if that cannot be."""
+        ...
+
+    def lock(self, path: Path) -> Lock: ...
+
+    def kind(self, path: Path) -> str:
+        """The type of the file system that holds `path`, '' where nobody says."""
+        ...
+
+    def open_to_others(self, path: Path) -> bool:
+        """Whether others than the owner may read the file or list its directory."""
+        ...
 
 
 class OwnerLock:
@@ -67,3 +97,24 @@ def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
         if inside and len(mount) >= len(found[0]):
             found = (mount, kind)
     return found[1]
+
+
+class LocalFiles:
+    """`FileSystem` of the machine that this runs on."""
+
+    vfs = ""
+
+    def prepare(self, path: Path) -> None:
+        prepare(path)
+
+    def lock(self, path: Path) -> Lock:
+        return OwnerLock(path)
+
+    def kind(self, path: Path) -> str:
+        return filesystem(path)
+
+    def open_to_others(self, path: Path) -> bool:
+        return open_to_others(path)
+
+
+LOCAL = LocalFiles()

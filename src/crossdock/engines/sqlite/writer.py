@@ -1,4 +1,4 @@
-"""The one writer: a thread that takes what waits, writes it in one transaction, commits, and only then answers.
+"""The one writer: a worker that takes what waits, writes it in one transaction, commits, and only then answers.
 
 Appends, settles and registry changes queue to it alike. A unit that fails for a reason of its own is undone alone; when
 the commit fails, no unit of it is acknowledged.
@@ -7,7 +7,6 @@ the commit fails, no unit of it is acknowledged.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,6 +15,7 @@ from typing import Any
 
 import apsw
 
+from crossdock.engines.sqlite.executor import Executor, Threads
 from crossdock.model.entry import Appended, Draft
 from crossdock.model.errors import Unavailable
 from crossdock.model.limits import GROUP_COMMIT_ENTRIES_MAX, PENDING_APPENDS_MAX
@@ -46,11 +46,19 @@ class Outcome:
 
 
 class Writer:
-    """`submit` on the event loop, everything else on its own thread."""
+    """`submit` on the event loop, everything else in the turns of its worker, which is a thread of its own where the
+    executor has threads. `checkpoint_pages`: how long the WAL grows before it is copied into the file."""
 
-    def __init__(self, connection: apsw.Connection, append: Together) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        append: Together,
+        executor: Executor | None = None,
+        checkpoint_pages: int = CHECKPOINT_PAGES,
+    ) -> None:
         self._connection = connection
         self._append = append
+        self._checkpoint_pages = checkpoint_pages
         self._wal_pages = 0
         connection.set_wal_hook(self._grown)
         self._loop = asyncio.get_running_loop()
@@ -58,8 +66,7 @@ class Writer:
         self._pending = 0
         self._closing = False
         self._failed = ""
-        self._thread = threading.Thread(target=self._run, name="crossdock-writer")
-        self._thread.start()
+        self._worker = (executor or Threads()).worker(self._turn, self._queue.empty)
 
     @property
     def failed(self) -> str:
@@ -88,6 +95,7 @@ class Writer:
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._pending += weight
         self._queue.put(Unit(drafts, work, weight, answer, after))
+        self._worker.wake()
         return await answer
 
     async def close(self) -> None:
@@ -95,18 +103,19 @@ class Writer:
         if not self._closing:
             self._closing = True
             self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+            self._worker.wake()
+        await self._worker.ended()
 
-    def _run(self) -> None:
-        going = True
-        while going:
-            units, going = self._take()
-            if units:
-                outcomes = self._write(units)
-                self._loop.call_soon_threadsafe(self._answer, outcomes)
-                self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE, CHECKPOINT_PAGES)
-        self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE, 0)
-        self._connection.close()
+    def _turn(self) -> bool:
+        units, going = self._take()
+        if units:
+            outcomes = self._write(units)
+            self._worker.tell(self._answer, outcomes)
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE, self._checkpoint_pages)
+        if not going:
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE, 0)
+            self._connection.close()
+        return going
 
     def _take(self) -> tuple[list[Unit], bool]:
         units: list[Unit] = []
