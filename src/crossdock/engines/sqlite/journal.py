@@ -126,7 +126,7 @@ def standing_key(connection: apsw.Connection, store: StoreId, ref: bytes) -> byt
 def append_all(connection: apsw.Connection, drafts: Sequence[Draft]) -> list[Appended]:
     """Inside the writer's transaction: nobody else can add a key or a position meanwhile. Unavailable (CD5024) if one
     of the stores is moving."""
-    standing_heads = heads_of(connection, {draft.store for draft in drafts})
+    standing_heads = heads_of(connection, dict.fromkeys(draft.store for draft in drafts))
     firsts = known_firsts(connection, drafts)
     subjects = Subjects(connection, drafts)
     heads = dict(standing_heads)

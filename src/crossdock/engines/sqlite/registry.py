@@ -41,7 +41,9 @@ class SqliteRegistry:
         now = self._clock()
 
         def work(connection: apsw.Connection) -> None:
-            refuse_shut({store: head_and_gate(connection, store)[1] for store in stores_named(connection, change)})
+            refuse_shut(
+                {store: head_and_gate(connection, store)[1] for store in sorted(stores_named(connection, change))}
+            )
             for write in change.writes:
                 write_one(connection, write, now)
             for entry in change.audit:
