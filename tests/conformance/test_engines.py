@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from crossdock.testing.lanes_suite import LanesSuite
 from crossdock.testing.registry_suite import RegistrySuite
 from crossdock.testing.samples import NOW
 from crossdock.testing.slots_suite import SlotsSuite
+from crossdock.testing.world.disk import Disk
 
 
 class TestMemory(JournalSuite, LanesSuite, RegistrySuite):
@@ -73,3 +74,29 @@ class TestSqliteInline(TestSqlite):
     """Without threads, as a simulated world runs it."""
 
     machine = Machine(Inline())
+
+
+class TestSqliteOnASimulatedDisk(JournalSuite, LanesSuite, RegistrySuite, DurableSuite):
+    """Each restart is a power cut: what was answered is there."""
+
+    @pytest.fixture
+    def disk(self) -> Iterator[Disk]:
+        disk = Disk(7, checkpoint_pages=30)
+        yield disk
+        disk.close()
+
+    @pytest.fixture
+    async def engine(self, disk: Disk) -> Engine:
+        engine = disk.open_engine(lambda: NOW)
+        await engine.start()
+        return engine
+
+    @pytest.fixture
+    def reopen(self, disk: Disk) -> Callable[[], Awaitable[Engine]]:
+        async def again() -> Engine:
+            disk.power_cut()
+            engine = disk.open_engine(lambda: NOW)
+            await engine.start()
+            return engine
+
+        return again
