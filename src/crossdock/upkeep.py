@@ -112,6 +112,7 @@ def _own(path: Path) -> Iterator[None]:
     lock = files.OwnerLock(path.with_name(path.name + ".lock"))
     lock.take()
     try:
+        files.write_wal_anew(files.LOCAL, path)
         yield
     finally:
         lock.give_up()

@@ -75,6 +75,7 @@ def _own(path: Path, live: bool) -> Iterator[None]:
             remedy="Stop it first; or copy store by store while it runs, with --live.",
         ) from error
     try:
+        files.write_wal_anew(files.LOCAL, path)
         open_writer(path).close()  # an older file gets what this release adds
         yield
     finally:

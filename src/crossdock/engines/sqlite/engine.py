@@ -82,7 +82,9 @@ class SqliteEngine:
         try:
             self._machine.files.prepare(self._path)
             self._lock.take()
+            files.write_wal_anew(self._machine.files, self._path)
         except OSError as error:
+            self._lock.give_up()
             raise database.unsafe(f"The database file cannot be opened ({error.strerror}).") from error
         try:
             connection = database.open_writer(self._path, vfs=self._machine.files.vfs)

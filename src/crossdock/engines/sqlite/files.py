@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ NETWORK_FILESYSTEMS = frozenset(
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse"}
 )
 """Where WAL's shared memory or the locks do not hold (https://sqlite.org/wal.html, https://sqlite.org/howtocorrupt.html)."""
+COPY_BYTES = 1 << 20  # held in memory at once
 
 
 class Lock(Protocol):
@@ -43,6 +45,20 @@ class FileSystem(Protocol):
     def open_to_others(self, path: Path) -> bool:
         """Whether others than the owner may read the file or list its directory."""
         ...
+
+    def size(self, path: Path) -> int:
+        """In bytes; 0 for a file that is not there."""
+        ...
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Writes the bytes of `source` over those of `target`, in place, and syncs them."""
+        ...
+
+    def rename(self, source: Path, target: Path) -> None:
+        """As one step, and synced. So is `remove`."""
+        ...
+
+    def remove(self, path: Path) -> None: ...
 
 
 class OwnerLock:
@@ -99,6 +115,31 @@ def filesystem(path: Path, mounts: Path = Path("/proc/mounts")) -> str:
     return found[1]
 
 
+def write_wal_anew(place: FileSystem, path: Path) -> None:
+    """Makes durable what the WAL beside `path` shows, before anything of it is told. For its owner, before SQLite opens
+    it. OSError if it cannot be done.
+
+    A process that died before its sync has left frames that the disk may not hold, and after a sync that failed the
+    system may show pages that it will never write: another sync would say nothing of them. SQLite reads both as
+    committed, and a repeat of such an event would be answered as accepted. So every byte is written and synced again,
+    in place, as somebody may be reading; from a copy, so that a power cut leaves one of the two whole."""
+    wal, spare, half = (path.with_name(path.name + end) for end in ("-wal", "-wal.spare", "-wal.half"))
+    whole = spare if place.size(spare) else wal
+    if place.size(whole):
+        place.copy(whole, half)
+        place.rename(half, spare)
+        place.copy(spare, wal)
+        place.remove(spare)
+
+
+def sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 class LocalFiles:
     """`FileSystem` of the machine that this runs on."""
 
@@ -115,6 +156,25 @@ class LocalFiles:
 
     def open_to_others(self, path: Path) -> bool:
         return open_to_others(path)
+
+    def size(self, path: Path) -> int:
+        return path.stat().st_size if path.exists() else 0
+
+    def copy(self, source: Path, target: Path) -> None:
+        handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with source.open("rb") as reading, os.fdopen(handle, "r+b") as writing:
+            shutil.copyfileobj(reading, writing, COPY_BYTES)
+            writing.truncate()
+            writing.flush()
+            os.fsync(writing.fileno())
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+        sync_directory(target.parent)
+
+    def remove(self, path: Path) -> None:
+        path.unlink()
+        sync_directory(path.parent)
 
 
 LOCAL = LocalFiles()

@@ -118,6 +118,11 @@ class Device:
         if self._ends(kind):
             raise dead()
 
+    def sync_directory(self) -> None:
+        self.syncs += 1
+        self.changes("sync", "")
+        self.directory.sync()
+
     def _fault(self, kind: str) -> int:
         """The code with which this call fails, 0 if it does not."""
         fault = self._faults.get(kind)

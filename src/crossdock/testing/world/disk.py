@@ -27,10 +27,13 @@ What is real: SQLite with its own pages, WAL, recovery, checkpoints and locks be
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,8 @@ from crossdock.model.ids import Instant
 from crossdock.testing.world.device import Device, DiskVfs, seed_sqlite
 
 PATH = Path("/world/journal.db")
+CREATE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+COPY_BYTES = 8_192  # small, so that a cut comes between
 
 _numbers = itertools.count()
 
@@ -143,6 +148,38 @@ class DiskFiles:
 
     def open_to_others(self, path: Path) -> bool:
         return False
+
+    def size(self, path: Path) -> int:
+        file = self._disk.directory.files.get(str(path))
+        return len(file.view) if file else 0
+
+    def copy(self, source: Path, target: Path) -> None:
+        with failing_as_the_system_does():
+            writing = self._disk.vfs.xOpen(str(target), [CREATE, 0])
+            data = bytes(self._disk.directory.files[str(source)].view)
+            for offset in range(0, len(data), COPY_BYTES):
+                writing.xWrite(data[offset : offset + COPY_BYTES], offset)
+            writing.xTruncate(len(data))
+            writing.xSync(0)
+
+    def rename(self, source: Path, target: Path) -> None:
+        with failing_as_the_system_does():
+            self._disk.directory.rename(str(source), str(target))
+            self._disk.changes("rename", str(target))
+            self._disk.sync_directory()
+
+    def remove(self, path: Path) -> None:
+        with failing_as_the_system_does():
+            self._disk.vfs.xDelete(str(path), False)
+            self._disk.sync_directory()
+
+
+@contextmanager
+def failing_as_the_system_does() -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
 
 
 class Owned:
