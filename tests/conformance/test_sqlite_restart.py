@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from crossdock.engines.sqlite.database import open_writer
-from crossdock.engines.sqlite.files import LOCAL, write_wal_anew
+from crossdock.engines.sqlite.files import LOCAL, prepare, write_wal_anew
 from crossdock.model.entry import Duplicate, Kept
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import START, Position
@@ -82,6 +82,7 @@ async def test_a_restart_that_is_cut_short_anywhere_loses_nothing(seed: int) -> 
 async def test_the_wal_of_a_killed_process_is_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     wal = path.with_name("journal.db-wal")
+    prepare(path)
     connection = open_writer(path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.close()
