@@ -118,3 +118,70 @@ async def test_what_a_failed_sync_left_readable_is_durable_once_it_is_told(seed:
     assert [entry.event_id for entry in await last.journal.read(NORTH, START, 9)] == ["a", "b"]
     await last.close()
     disk.close()
+
+
+async def test_after_a_failed_sync_nothing_is_synced_or_written_any_more() -> None:
+    """Neither by the next calls nor at the close: a second sync would say that all is well."""
+    disk = Disk(1)
+    engine = disk.open_engine(lambda: NOW)
+    await engine.start()
+    await engine.journal.append([draft("a")])
+    disk.fail("sync")
+    await raised(Unavailable, engine.journal.append([draft("b")]))
+    done = disk.calls
+    for key in "bc":
+        assert (await raised(Unavailable, engine.journal.append([draft(key)]))).code == "CD5009"
+    assert (await raised(Unavailable, engine.writable())).code == "CD5009"
+    await engine.close()
+    assert disk.calls == done
+    disk.close()
+
+
+async def test_after_a_failed_checkpoint_too() -> None:
+    disk = Disk(1, checkpoint_pages=1)
+    engine = disk.open_engine(lambda: NOW)
+    await engine.start()
+    disk.fail("sync", at=3)  # the commit's, the checkpoint's of the WAL, its of the file
+    await engine.journal.append([draft("a")])
+    done = disk.calls
+    assert (await raised(Unavailable, engine.journal.append([draft("b")]))).code == "CD5009"
+    await engine.close()
+    assert disk.calls == done
+    disk.close()
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+async def test_a_start_that_meets_a_failed_sync_syncs_nothing_more(at: int) -> None:
+    """On a file whose process died: its WAL is written anew, and then read."""
+    disk = Disk(at)
+    first = disk.open_engine(lambda: NOW)
+    await first.start()
+    await first.journal.append(drafts(3))
+    engine = disk.open_engine(lambda: NOW)
+    disk.fail("sync", at)
+    before = disk.syncs
+    with suppress(Unavailable):
+        await engine.start()
+    failed = disk.syncs - before >= at
+    assert disk.syncs == before + at if failed else disk.syncs == before + 4
+    assert failed == (at <= 4)
+    last = disk.open_engine(lambda: NOW)
+    await last.start()
+    assert await last.journal.head(NORTH) == 3
+    disk.close()
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+async def test_a_file_whose_making_met_a_failed_sync_is_made_by_the_next_start(at: int) -> None:
+    disk = Disk(at)
+    engine = disk.open_engine(lambda: NOW)
+    disk.fail("sync", at)
+    with suppress(Unavailable):
+        await engine.start()
+    if at % 2:
+        disk.power_cut()
+    again = disk.open_engine(lambda: NOW)
+    await again.start()
+    assert await again.journal.append([draft("a")]) == [Kept(Position(1))]
+    assert disk.integrity() == ["ok"]
+    disk.close()

@@ -72,11 +72,18 @@ def trusting(path: Path, flags: int, vfs: str = "") -> Iterator[apsw.Connection]
     try:
         yield connection
     except apsw.Error as error:
+        leave_as_it_is(connection)
         connection.close()
         raise unsafe("The database cannot be opened as SQLite.") from error
     except BaseException:
         connection.close()
         raise
+
+
+def leave_as_it_is(connection: apsw.Connection) -> None:
+    """For a disk that failed: closing writes and syncs nothing. A second sync would say that all is well, and what the
+    first one lost would be missing from under what SQLite then writes; the next start reads the WAL again."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 
 import apsw
 
+from crossdock.engines.sqlite.database import leave_as_it_is
 from crossdock.engines.sqlite.executor import Executor, Threads
 from crossdock.model.entry import Appended, Draft
 from crossdock.model.errors import Unavailable
@@ -113,9 +114,15 @@ class Writer:
             self._worker.tell(self._answer, outcomes)
             self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE, self._checkpoint_pages)
         if not going:
-            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE, 0)
-            self._connection.close()
+            self._end()
         return going
+
+    def _end(self) -> None:
+        if not self._failed:
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE, 0)
+        if self._failed:
+            leave_as_it_is(self._connection)
+        self._connection.close()
 
     def _take(self) -> tuple[list[Unit], bool]:
         units: list[Unit] = []
