@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from crossdock.model.entry import Duplicate, Kept
 from crossdock.model.errors import Unavailable
 from crossdock.model.ids import START, Position
 from crossdock.testing.samples import NORTH, NOW, draft, drafts, raised
-from crossdock.testing.world.disk import Disk
+from crossdock.testing.world.disk import PATH, Disk
 from crossdock.testing.world.platter import Fate, Manner
 
 
@@ -183,5 +184,27 @@ async def test_a_file_whose_making_met_a_failed_sync_is_made_by_the_next_start(a
     again = disk.open_engine(lambda: NOW)
     await again.start()
     assert await again.journal.append([draft("a")]) == [Kept(Position(1))]
+    assert disk.integrity() == ["ok"]
+    disk.close()
+
+
+async def test_a_disk_that_is_full_at_a_checkpoint_stops_nothing() -> None:
+    """The WAL holds all of it: what was kept stays kept, and the next commit tries again."""
+    disk = Disk(1, checkpoint_pages=10)
+    engine = disk.open_engine(lambda: NOW)
+    await engine.start()
+    await engine.journal.append([draft("a")])
+    for number in range(40):
+        disk.fail("write", error=errno.ENOSPC, on=str(PATH))
+        await engine.journal.append([draft(f"k{number}")])
+    disk.mend()
+    await engine.journal.append([draft("z")])
+    grown = len(disk.directory.files[f"{PATH}-wal"].view)
+    await engine.journal.append([draft("y")])
+    assert len(disk.directory.files[f"{PATH}-wal"].view) == grown
+    disk.power_cut()
+    last = disk.open_engine(lambda: NOW)
+    await last.start()
+    assert await last.journal.head(NORTH) == 43
     assert disk.integrity() == ["ok"]
     disk.close()

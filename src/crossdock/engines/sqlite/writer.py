@@ -199,8 +199,8 @@ class Writer:
             if self._wal_pages >= pages:
                 self._connection.wal_checkpoint(mode=mode)
                 self._wal_pages = 0
-        except apsw.BusyError:
-            return  # a reader stands in the way: the next commit tries again
+        except (apsw.BusyError, apsw.FullError):
+            return  # a reader stands in the way, or there is no room: the WAL has it, and the next commit tries again
         except apsw.Error as error:
             self._failed = f"A checkpoint failed ({type(error).__name__})."
 

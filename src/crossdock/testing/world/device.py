@@ -38,6 +38,7 @@ class Fault:
     code: int
     after: int
     times: int
+    on: str | None
 
 
 @dataclass(slots=True)
@@ -91,10 +92,15 @@ class Device:
         self._down()
         self.directory.cut(self.dice)
 
-    def fail(self, kind: Kind, at: int = 1, error: int = errno.EIO, times: int = 1) -> None:
-        """The `at`th call of that kind from now fails (1 is the next), and those after it up to so many `times`. A
-        failed write may have written a first part; what a failed sync leaves is up to the seed (`platter.Fate`)."""
-        self._faults[kind] = Fault(CODES[kind, error], at, times)
+    def fail(self, kind: Kind, at: int = 1, error: int = errno.EIO, times: int = 1, on: str | None = None) -> None:
+        """The `at`th call of that kind from now fails (1 is the next), and those after it up to so many `times`; of
+        calls `on` that file, where one is named. A failed write may have written a first part; what a failed sync
+        leaves is up to the seed (`platter.Fate`)."""
+        self._faults[kind] = Fault(CODES[kind, error], at, times, on)
+
+    def mend(self) -> None:
+        """No fault that was ordered comes any more."""
+        self._faults.clear()
 
     def note(self, what: str, *numbers: int) -> None:
         self._trace.update(f"{what}{numbers}".encode())
@@ -108,7 +114,7 @@ class Device:
             self._trace.update(change.data)
         elif change is not None:
             self.note("to", change.size)
-        code = self._fault(kind)
+        code = self._fault(kind, name)
         if code and file is not None and isinstance(change, Written):
             self._part(file, change)
         if code:
@@ -123,10 +129,10 @@ class Device:
         self.changes("sync", "")
         self.directory.sync()
 
-    def _fault(self, kind: str) -> int:
+    def _fault(self, kind: str, name: str) -> int:
         """The code with which this call fails, 0 if it does not."""
         fault = self._faults.get(kind)
-        if fault is None:
+        if fault is None or fault.on not in (None, name):
             return 0
         fault.after -= 1
         if fault.after > 0:
@@ -158,7 +164,7 @@ class Device:
         self.up = False
         self.life += 1
         self._end = None
-        self._faults.clear()
+        self.mend()
         if self.on_down is not None:
             self.on_down()
 
