@@ -140,9 +140,13 @@ class InlineWorker:
 
     def _run(self) -> None:
         self._awake = False
-        if not self._turn():
-            self._end.set()
-        elif not self._idle():
+        going = False
+        try:
+            going = self._turn()
+        finally:
+            if not going:
+                self._end.set()  # also after a turn that failed, as with a thread
+        if going and not self._idle():
             self.wake()
 
     def tell(self, callback: Callable[..., None], *values: Any) -> None:

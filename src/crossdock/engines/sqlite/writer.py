@@ -118,9 +118,7 @@ class Writer:
         return going
 
     def _end(self) -> None:
-        if not self._failed:
-            self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE, 0)
-        if self._failed:
+        if self._failed or not self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE, 0):
             leave_as_it_is(self._connection)
         self._connection.close()
 
@@ -194,15 +192,18 @@ class Writer:
             except apsw.Error as error:
                 self._failed = f"A transaction could not be undone ({type(error).__name__})."
 
-    def _checkpoint(self, mode: int, pages: int) -> None:
+    def _checkpoint(self, mode: int, pages: int) -> bool:
+        """Whether the WAL is short enough, or was copied into the file."""
         try:
             if self._wal_pages >= pages:
                 self._connection.wal_checkpoint(mode=mode)
                 self._wal_pages = 0
         except (apsw.BusyError, apsw.FullError):
-            return  # a reader stands in the way, or there is no room: the WAL has it, and the next commit tries again
+            return False  # a reader stands in the way, or there is no room: the next commit tries again
         except apsw.Error as error:
             self._failed = f"A checkpoint failed ({type(error).__name__})."
+            return False
+        return True
 
     def _grown(self, connection: apsw.Connection, database: str, pages: int) -> int:
         self._wal_pages = pages

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import random
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -60,7 +61,7 @@ class Device:
         self.slept_us = 0
         self.up = False
         self.life = 0
-        self.on_down: Callable[[], None] | None = None
+        self.on_down: Callable[[], object] | None = None
         self.anchor = anchor
         self.directory = Directory()
         self.dice = random.Random(f"disk {seed}")
@@ -98,9 +99,15 @@ class Device:
         leaves is up to the seed (`platter.Fate`)."""
         self._faults[kind] = Fault(CODES[kind, error], at, times, on)
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether a fault or an end was ordered, and is still to come."""
+        return bool(self._faults) or self._end is not None
+
     def mend(self) -> None:
-        """No fault that was ordered comes any more."""
+        """No fault and no end that was ordered comes any more."""
         self._faults.clear()
+        self._end = None
 
     def note(self, what: str, *numbers: int) -> None:
         self._trace.update(f"{what}{numbers}".encode())
@@ -110,8 +117,7 @@ class Device:
         self.calls += 1
         self.note(kind + name)
         if isinstance(change, Written):
-            self.note("at", change.offset, len(change.data))
-            self._trace.update(change.data)
+            self.note("at", change.offset, len(change.data), zlib.crc32(change.data))
         elif change is not None:
             self.note("to", change.size)
         code = self._fault(kind, name)
@@ -163,7 +169,6 @@ class Device:
     def _down(self) -> None:
         self.up = False
         self.life += 1
-        self._end = None
         self.mend()
         if self.on_down is not None:
             self.on_down()
