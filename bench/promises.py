@@ -1,7 +1,8 @@
 """`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red.
 
-Options: `--engine sqlite,postgres --rows 1,2,3,4,6,7 --kills N --events N --ids N --asks N --seconds N` (the defaults
-are the published counts; so many kills are made of each victim)."""
+Options: `--engine sqlite,postgres --rows 1,2,3,4,6,7,19 --kills N --events N --ids N --asks N --seconds N --cuts N
+--runs N` (the defaults are the published counts; so many kills are made of each victim). SQLite also has rows on the
+simulated disk: power cuts, and errors of syncs."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from bench.crashes import row_1, row_2
+from bench.cuts import row_1_cuts, row_19
 from bench.neighbours import row_7
 from bench.repeats import row_3, row_4
 from bench.result import Result
@@ -26,19 +28,26 @@ ROWS: tuple[Row, ...] = (
     (6, "no store can observe another", row_6, "asks", "one-store-for-all"),
     (7, "a bad neighbour costs little", row_7, "seconds", "one-pool"),
 )
-SABOTAGED = {"kills": 20, "events": 250, "ids": 15, "asks": 2_000, "seconds": 15}
+ON_THE_SIMULATED_DISK: tuple[Row, ...] = (
+    (1, "2xx means durable, also when the power is cut", row_1_cuts, "cuts", "synchronous=NORMAL, ack-before-commit"),
+    (19, "an error of the disk is an honest refusal", row_19, "runs", "swallow-EIO, go-on-after-EIO"),
+)
+ROWS_OF = {"sqlite": ROWS + ON_THE_SIMULATED_DISK, "postgres": ROWS}
+SABOTAGED = {"kills": 20, "events": 250, "ids": 15, "asks": 2_000, "seconds": 15, "cuts": 400, "runs": 4}
 """How much of a row is enough to see its planted fault."""
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="sqlite,postgres")
-    parser.add_argument("--rows", default="1,2,3,4,6,7")
+    parser.add_argument("--rows", default="1,2,3,4,6,7,19")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--ids", type=int, default=300)
     parser.add_argument("--asks", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=30)
+    parser.add_argument("--cuts", type=int, default=50_000)
+    parser.add_argument("--runs", type=int, default=100)
     return parser.parse_args()
 
 
@@ -65,8 +74,8 @@ def kept(row: Row, engine: str, count: int) -> bool:
 def main() -> int:
     given = options()
     wanted = {int(number) for number in given.rows.split(",")}
-    rows = [row for row in ROWS if row[0] in wanted]
-    right = [kept(row, engine, getattr(given, row[3])) for engine in given.engine.split(",") for row in rows]
+    rows = [(engine, row) for engine in given.engine.split(",") for row in ROWS_OF[engine] if row[0] in wanted]
+    right = [kept(row, engine, getattr(given, row[3])) for engine, row in rows]
     say("Every promise holds and every saboteur was caught." if all(right) else "NOT every promise holds.")
     return 0 if all(right) else 1
 

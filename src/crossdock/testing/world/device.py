@@ -53,13 +53,15 @@ class End:
 
 class Device:
     """`calls` counts the calls that change the disk, `syncs` those of them that sync; `slept_us` is how long SQLite
-    would have paused. `life` changes with each process and each end of one; `up` while one lives."""
+    would have paused. `life` changes with each process and each end of one; `up` while one lives, `cut` if the last one
+    ended with the power."""
 
     def __init__(self, seed: int | str, anchor: str) -> None:
         self.calls = 0
         self.syncs = 0
         self.slept_us = 0
         self.up = False
+        self.cut = False
         self.life = 0
         self.on_down: Callable[[], object] | None = None
         self.anchor = anchor
@@ -91,6 +93,7 @@ class Device:
             self._end = End(True, after, during)
             return
         self._down()
+        self.cut = True
         self.directory.cut(self.dice)
 
     def fail(self, kind: Kind, at: int = 1, error: int = errno.EIO, times: int = 1, on: str | None = None) -> None:
@@ -167,7 +170,7 @@ class Device:
             file.change(Written(change.offset, change.data[:kept]))
 
     def _down(self) -> None:
-        self.up = False
+        self.up = self.cut = False
         self.life += 1
         self.mend()
         if self.on_down is not None:

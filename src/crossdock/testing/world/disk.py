@@ -61,6 +61,7 @@ class Disk(Device):
         self._ground = Path(tempfile.mkdtemp(prefix="crossdock-disk-"))
         super().__init__(seed, str(self._ground / "anchor"))
         self.owned = False
+        self._left: list[apsw.Connection] = []
         self._checkpoint_pages = checkpoint_pages
         self.vfs = DiskVfs(self, f"crossdock-disk-{next(_numbers)}")
 
@@ -95,10 +96,18 @@ class Disk(Device):
 
     def reap(self) -> None:
         """Closes what dead processes left open; the disk hears nothing of it."""
-        for connection in apsw.connections():
-            if connection.open_vfs == self.vfs.vfs_name:
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-                connection.close(True)
+        for connection in self._connections():
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close(True)
+        self._left.clear()
+
+    def _connections(self) -> list[apsw.Connection]:
+        return [one for one in apsw.connections() if one.open_vfs == self.vfs.vfs_name]
+
+    def _down(self) -> None:
+        # Held until they are reaped: one that Python threw away would try to write at its close.
+        self._left += self._connections()
+        super()._down()
 
 
 class Mortal(Inline):

@@ -64,13 +64,15 @@ class Known:
 
 
 class Outages:
-    """`faults`: some lives also meet errors of the disk. The totals are for whoever prints them."""
+    """`faults`: some lives also meet errors of the disk. `ends` counts the lives, `cuts` those that ended with the
+    power; `refused` counts the calls that were not acknowledged."""
 
     def __init__(self, seed: int, faults: bool = False) -> None:
         self.dice = random.Random(f"outages {seed}")
         self.disk = Disk(seed, checkpoint_pages=self.dice.choice((8, 20, 60, 2_000)))
         self.known = Known()
         self.ends = 0
+        self.cuts = 0
         self.refused = 0
         self._seed = seed
         self._faults = faults
@@ -98,6 +100,7 @@ class Outages:
         if self.disk.up:
             self._end()
         self.ends += 1
+        self.cuts += self.disk.cut
 
     async def finish(self) -> None:
         engine = self.disk.open_engine(lambda: NOW)
