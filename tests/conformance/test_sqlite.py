@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from crossdock.engines.migrations import known
+from crossdock.engines.sqlite import files
 from crossdock.engines.sqlite.database import open_writer
 from crossdock.engines.sqlite.engine import SqliteEngine
 from crossdock.engines.sqlite.files import filesystem
@@ -61,6 +62,17 @@ async def test_the_files_are_for_their_owner_alone(engine: SqliteEngine, path: P
     assert {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir()} == {
         name: 0o600 for name in ("journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock")
     }
+
+
+async def test_every_directory_that_was_made_is_synced_into_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    files.prepare(tmp_path / "a" / "b" / "journal.db")
+    assert sorted(synced) == [tmp_path, tmp_path / "a"]
+    files.prepare(tmp_path / "a" / "b" / "journal.db")
+    assert len(synced) == 2
 
 
 async def test_two_engines_never_own_one_file(engine: SqliteEngine, path: Path) -> None:

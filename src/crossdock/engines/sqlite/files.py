@@ -91,7 +91,11 @@ class OwnerLock:
 
 def prepare(path: Path) -> None:
     """The directory (0700 if it is made here) and the file (0600), before SQLite opens it."""
+    missing = [one for one in path.parents if not one.exists()]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in missing:
+        # SQLite syncs the directory of its files, and not what that one lies in.
+        sync_directory(made.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     os.chmod(path, 0o600)
 

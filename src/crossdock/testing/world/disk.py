@@ -8,6 +8,9 @@
     engine = disk.open_engine(clock)      # power and process are back; the former engine's process is dead
     disk.close()
 
+Making and closing a Disk makes and removes a real temporary directory: do that outside of whatever keeps the real world
+away from a simulated one. Opening an engine uses nothing of Python's that is real.
+
 A process that crashed or lost its power does nothing any more: its calls to the disk fail, and what its engine had not
 answered is never answered. Whoever waited for it must be cancelled (`on_down` says when). `trace` is a hash of every
 call in its order: the same seed and the same calls of the engine give the same trace, in any process.
