@@ -18,6 +18,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import TypeAlias
 
 from crossdock.contracts.addresses import HTTPS_PORTS, host_name, public
 from crossdock.drivers.http1 import Broken, HttpConnection, RawAnswer
@@ -41,6 +42,14 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _VALUE = re.compile(r"[\x20-\x7e\x80-\xff\t]{0,8192}")
 _PATH = re.compile(r"/[\x21\x22\x24-\x5b\x5d-\x7e]*")
 _DOTS = re.compile(r"(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|;|$)", re.IGNORECASE)
+
+
+SocketOf: TypeAlias = "Callable[[int], socket.socket]"
+"""A fresh stream socket of an address family. A simulation gives its own."""
+
+
+def system_socket(family: int) -> socket.socket:
+    return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +135,12 @@ class _Origin:
 class Egress:
     """Refusals are values: nothing here raises for what a target is or does. `close` drops every connection."""
 
-    def __init__(self, policy: EgressPolicy, resolver: Resolver = system_resolver) -> None:
+    def __init__(
+        self, policy: EgressPolicy, resolver: Resolver = system_resolver, sockets: SocketOf = system_socket
+    ) -> None:
         self._policy = policy
         self._resolver = resolver
+        self._sockets = sockets
         self._pool: Pool[_Origin, HttpConnection] = Pool()
         self._tls = policy.tls
         self._sweeper: asyncio.TimerHandle | None = None
@@ -289,7 +301,7 @@ class Egress:
         self, loop: asyncio.AbstractEventLoop, address: str, port: int, allowed: Callable[[str], bool]
     ) -> socket.socket | str:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        one = self._sockets(family)
         kept = False
         try:
             one.setblocking(False)

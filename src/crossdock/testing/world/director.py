@@ -1,0 +1,311 @@
+"""What is done in a world, and when: what is sent, what goes wrong, what people do. Every draw is the seed's.
+
+A script is a list of acts with their times. When it has been played, everything is put right again, and what is owed
+must be paid."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from crossdock.delivery.replay import Selection
+from crossdock.model.connection import Connection, ConnectionState, Principal, Role
+from crossdock.model.errors import CrossdockError
+from crossdock.model.ids import LaneId
+from crossdock.stores.office import Act as By
+from crossdock.testing.world.books import Books
+from crossdock.testing.world.cast import Cast
+from crossdock.testing.world.manners import Manner
+from crossdock.testing.world.process import Process
+from crossdock.testing.world.receivers import Mood, Receiver
+from crossdock.testing.world.senders import Senders, outbound
+from crossdock.testing.world.stage import CONTRACTS, Site, catalogue
+
+DAY_MS = 86_400_000
+HEALED_SECONDS_MAX = 900.0
+LOOK_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class Plot:
+    """What this world is about. Shares are of all acts."""
+
+    events: int = 10
+    keys: int = 3
+    seconds: float = 15.0
+    weights: dict[str, float] = field(default_factory=dict)
+    manners: tuple[Manner, ...] = tuple(Manner)
+
+
+class Director:
+    def __init__(self, cast: Cast, senders: Senders, books: Books, dice: random.Random, plot: Plot) -> None:
+        self._cast = cast
+        self._senders = senders
+        self._books = books
+        self._dice = dice
+        self._plot = plot
+        self._errands: dict[asyncio.Task[None], None] = {}
+
+    async def play(self) -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        for at, act in self._script():
+            await asyncio.sleep(max(0.0, begin + at - loop.time()))
+            act()
+        await asyncio.sleep(1.0)
+        await self._put_right()
+
+    # The script
+
+    def _script(self) -> list[tuple[float, Callable[[], None]]]:
+        plot, dice = self._plot, self._dice
+        acts: list[Callable[[], None]] = [self._send for _ in range(plot.events)]
+        names, weights = list(plot.weights), list(plot.weights.values())
+        if names:
+            chosen = dice.choices(names, weights, k=max(2, plot.events // 2))
+            acts += [self._named(name) for name in chosen]
+        dice.shuffle(acts)
+        return sorted(((dice.random() * plot.seconds, act) for act in acts), key=lambda one: one[0])
+
+    def _named(self, name: str) -> Callable[[], None]:
+        acts: dict[str, Callable[[], None]] = {
+            "mood": self._mood, "down": self._down, "up": self._up, "crash": self._crash, "freeze": self._freeze,
+            "thaw": self._thaw, "join": self._join, "drain": self._drain, "jump": self._jump, "pause": self._pause,
+            "resume": self._resume, "configure": self._configure, "replay": self._replay, "disable": self._disable,
+            "burst": self._burst, "weather": self._weather, "rotate": self._rotate,
+        }  # fmt: skip
+        return acts[name]
+
+    def _did(self, what: str) -> None:
+        self._books.coverage.saw("fault", what)
+        self._books.tell("*", what)
+
+    def _send(self) -> None:
+        site = self._dice.choice(self._cast.sites)
+        house = self._cast.house(site)
+        key = self._dice.choice(self._senders.keys(self._plot.keys))
+        if site.inbound() is not None and (not outbound(site) or self._dice.random() < 0.5):
+            self._senders.order(site, key)
+        else:
+            self._senders.publish(house, key, count=1 if self._dice.random() < 0.85 else self._dice.randint(2, 4))
+
+    def _burst(self) -> None:
+        self._did("burst")
+        site = self._dice.choice(self._cast.sites)
+        self._senders.publish(self._cast.house(site), f"b{self._dice.randrange(3)}", count=self._dice.randint(5, 30))
+
+    # Far ends and the network
+
+    def _receiver(self) -> Receiver:
+        return self._dice.choice(self._cast.receivers)
+
+    def _mood(self) -> None:
+        mood = self._receiver().mood
+        mood.honesty = self._dice.choice((0.0, 0.3, 0.7))
+        mood.manners = tuple(self._dice.choices(self._plot.manners, k=3))
+        mood.wait_s = self._dice.choice(((1, 4), (2, 9), (5, 20)))
+        self._did("mood")
+
+    def _down(self) -> None:
+        self._receiver().mood.welcome = self._dice.choice(("refused", "silent"))
+        self._did("down")
+
+    def _up(self) -> None:
+        for receiver in self._cast.receivers:
+            receiver.mood.welcome = "yes"
+        self._did("up")
+
+    def _weather(self) -> None:
+        weather = self._cast.network.weather
+        weather.latency_ms = self._dice.choice(((1, 20), (1, 400), (200, 2_000)))
+        weather.nameless = weather.misled = weather.masked = self._dice.choice((0.0, 0.1, 0.4))
+        self._did("weather")
+
+    # Processes
+
+    def _one(self, *, frozen: bool = False) -> Process | None:
+        living = [one for one in self._cast.living() if one.frozen == frozen]
+        return self._dice.choice(living) if living else None
+
+    def _crash(self) -> None:
+        process = self._one()
+        if process is not None:
+            process.fuse = self._dice.randint(1, 6)
+            self._did("crash")
+
+    def _freeze(self) -> None:
+        process = self._one()
+        if process is not None:
+            process.freeze()
+            self._did("freeze")
+            pause = self._dice.choice((0.5, 3.0, 9.5, 12.0, 20.0))
+            asyncio.get_running_loop().call_later(pause, self._thaws, process)
+
+    def _thaw(self) -> None:
+        process = self._one(frozen=True)
+        if process is not None:
+            self._thaws(process)
+
+    def _thaws(self, process: Process) -> None:
+        if process.frozen and not process.dead:
+            process.thaw()
+            self._did("thaw")
+
+    def _join(self) -> None:
+        if len(self._cast.living()) < self._cast.processes_max:
+            self._cast.join()
+            self._did("join")
+
+    def _drain(self) -> None:
+        process = self._one()
+        if process is not None and len(self._cast.living()) > 1:
+            process.drain()
+            self._did("drain")
+
+    def _jump(self) -> None:
+        process = self._one()
+        if process is not None:
+            process.jump(self._dice.choice((-DAY_MS, DAY_MS, -3_600_000, 3_600_000, -5_000, 5_000)))
+            self._did("jump")
+
+    # People
+
+    def _errand(self, name: str, errand: Callable[[Process, Site], Awaitable[object]], site: Site) -> None:
+        """Somebody asks a process to do something, and lives with a refusal."""
+        process = self._one()
+        if process is None or not process.serving:
+            return
+        self._did(name)
+
+        async def done() -> None:
+            try:
+                await errand(process, site)
+            except CrossdockError as error:
+                self._books.tell("*", name, "refused", error.code)
+                self._books.coverage.saw("refused", error.code)
+
+        task = process.spawn(done())
+        self._errands[task] = None
+        task.add_done_callback(lambda one: self._errands.pop(one, None))
+
+    def _pause(self) -> None:
+        self._errand("pause", pause, self._dice.choice(self._cast.sites))
+
+    def _resume(self) -> None:
+        self._errand("resume", resume, self._dice.choice(self._cast.sites))
+
+    def _disable(self) -> None:
+        self._errand("disable", disable, self._dice.choice(self._cast.sites))
+
+    def _rotate(self) -> None:
+        site = self._dice.choice(self._cast.sites)
+        secret = self._cast.new_secret(site)
+
+        async def rotate(process: Process, site: Site) -> None:
+            await process.desk.credentials.set(by(process), site.store, site.connection, secret[0], secret[1])
+
+        self._errand("rotate", rotate, site)
+
+    def _configure(self) -> None:
+        back = self._dice.random() < 0.4
+        self._errand("configure", rollback if back else configure, self._dice.choice(self._cast.sites))
+
+    def _replay(self) -> None:
+        site = self._dice.choice(self._cast.sites)
+        lane = self._dice.choice(site.lanes())
+        parked_only, force = self._dice.random() < 0.6, self._dice.random() < 0.5
+
+        async def replay(process: Process, site: Site) -> None:
+            await replayed(process, lane, parked_only, force)
+
+        self._errand("replay", replay, site)
+
+    # The end
+
+    async def _put_right(self) -> None:
+        """Faults stop. Whoever was frozen goes on, paused connections are resumed, and what is owed is waited for."""
+        cast, loop = self._cast, asyncio.get_running_loop()
+        self._books.tell("* all is put right")
+        cast.put_right()
+        for process in cast.living():
+            if process.frozen:
+                process.thaw()
+            process.fuse = None
+        await asyncio.sleep(2.0)
+        last = cast.relieve()
+        until = loop.time() + HEALED_SECONDS_MAX
+        while (self._senders.under_way or await self._owed(last)) and loop.time() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+        for lane in await self._owed(last):
+            owed = [fact.number for fact in self._books.owed(lane)]
+            self._books.broken(f"{lane} still owes {owed} after {HEALED_SECONDS_MAX:.0f} s without a fault")
+
+    async def _owed(self, process: Process) -> Sequence[LaneId]:
+        """Lanes that have not come to their end. Their connections are resumed, as often as they pause."""
+        owing = self._books.owing()
+        for site in self._cast.sites:
+            row = await self._cast.engine.registry.connection(site.connection)
+            if row is not None and row.state is not ConnectionState.ENABLED:
+                await self._bring_back(process, site)
+        return owing
+
+    async def _bring_back(self, process: Process, site: Site) -> None:
+        try:
+            await process.spawn(enable(process, site))
+        except CrossdockError as error:
+            self._books.tell("*", "not yet enabled", error.code)
+
+
+def by(process: Process) -> By:
+    return By(Principal("world", Role.PLATFORM_ADMIN, None), process.new_correlation())
+
+
+async def pause(process: Process, site: Site) -> None:
+    await process.desk.connections.pause(by(process), await _row(process, site), "a person")
+
+
+async def resume(process: Process, site: Site) -> None:
+    await process.desk.connections.resume(by(process), await _row(process, site))
+
+
+async def disable(process: Process, site: Site) -> None:
+    await process.desk.connections.disable(by(process), await _row(process, site))
+
+
+async def enable(process: Process, site: Site) -> None:
+    """Resumes, or goes the whole way from disabled."""
+    desk, row = process.desk.connections, await _row(process, site)
+    match row.state:
+        case ConnectionState.PAUSED:
+            await desk.resume(by(process), row)
+        case ConnectionState.ENABLED:
+            return
+        case ConnectionState.VALIDATED:
+            await desk.enable(by(process), row)
+        case ConnectionState.DISABLED | ConnectionState.DRAFT:
+            await desk.enable(by(process), await desk.validate(by(process), row))
+
+
+async def configure(process: Process, site: Site) -> None:
+    """To the other version of the contract: other retries, the same bodies."""
+    newest = catalogue().get(CONTRACTS[site.kind])
+    version = newest.version if newest is not None else None
+    await process.desk.connections.configure(by(process), await _row(process, site), site.config, version)
+
+
+async def rollback(process: Process, site: Site) -> None:
+    await process.desk.connections.rollback(by(process), await _row(process, site), 1)
+
+
+async def replayed(process: Process, lane: LaneId, parked_only: bool, force: bool) -> None:
+    plan = await process.replays.plan(lane, Selection(parked_only=parked_only), process.clock(), force=force)
+    if plan.writes:
+        await process.desk.events.replayed(by(process), lane, plan.writes, plan.counts)
+
+
+async def _row(process: Process, site: Site) -> Connection:
+    return (await process.desk.connections.read(site.store, site.connection)).connection
+
+

@@ -1,0 +1,65 @@
+"""Which world belongs to a seed: how large it is, how many processes share it, and what goes wrong in it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from crossdock.testing.world.director import DAY_MS, Plot
+from crossdock.testing.world.manners import Manner
+from crossdock.testing.world.stage import KINDS, Wish
+
+THEMES: dict[str, dict[str, float]] = {
+    "rude": {"mood": 4, "up": 1, "burst": 0.5},
+    "down": {"down": 3, "up": 2, "burst": 1},
+    "crashes": {"crash": 3, "join": 2, "drain": 1, "weather": 0.5},
+    "freezes": {"freeze": 3, "thaw": 1, "join": 1, "mood": 1},
+    "clocks": {"jump": 3, "mood": 2},
+    "weather": {"weather": 3, "mood": 1},
+    "people": {"pause": 2, "resume": 2, "configure": 2, "replay": 2, "disable": 1, "rotate": 1, "mood": 1},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`manners` are the senders' (see senders.Manners): shares lost, sent again, conflicting."""
+
+    wish: Wish
+    plot: Plot
+    processes: int = 1
+    skews: tuple[int, ...] = (0,)
+    shuffled: bool = False
+    hints_lost: float = 0.0
+    disk_slow: float = 0.3
+    manners: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    themes: tuple[str, ...] = field(default=())
+
+
+def scenario_of(seed: int) -> Scenario:
+    dice = random.Random(f"{seed} plot")
+    houses = tuple(
+        tuple(dice.choices(KINDS, (4, 2, 2, 2, 2), k=dice.choice((1, 1, 2, 2, 3)))) for _ in range(dice.choice((1, 2, 2, 3)))
+    )
+    themes = tuple(sorted(dice.sample(sorted(THEMES), dice.choice((1, 2, 2, 3)))))
+    weights: dict[str, float] = {}
+    for theme in themes:
+        for act, weight in THEMES[theme].items():
+            weights[act] = weights.get(act, 0.0) + weight
+    several = "crashes" in themes or "freezes" in themes or dice.random() < 0.3
+    return Scenario(
+        wish=Wish(houses),
+        plot=Plot(
+            events=dice.choice((6, 10, 10, 16, 24)),
+            keys=dice.choice((1, 2, 4)),
+            seconds=dice.choice((4.0, 12.0, 30.0)),
+            weights=weights,
+            manners=tuple(Manner),
+        ),
+        processes=dice.choice((2, 3)) if several else 1,
+        skews=dice.choice(((0,), (0, 3_000), (0, -DAY_MS, DAY_MS))) if "clocks" in themes else (0,),
+        shuffled=dice.random() < 0.5,
+        hints_lost=dice.choice((0.0, 0.0, 0.5)),
+        disk_slow=dice.choice((0.0, 0.3, 0.8)),
+        manners=(dice.choice((0.0, 0.2)), dice.choice((0.0, 0.2)), dice.choice((0.0, 0.1))),
+        themes=themes,
+    )
