@@ -80,7 +80,7 @@ class Section:
     def number(self, key: str, default: int | None = None, *, low: int = 0, high: int = 2**31) -> int:
         found = self.take(key, required=default is None)
         if found is None:
-            return default or low
+            return low if default is None else default
         if not isinstance(found.value, int) or isinstance(found.value, bool) or not low <= found.value <= high:
             self.wrong(found, f"{key} must be a whole number from {low} to {high}.", "Correct it.")
             return low
