@@ -29,7 +29,7 @@ from crossdock.ingest.accept import Acceptor
 from crossdock.ingest.accept import Parts as IngestParts
 from crossdock.model.connection import Principal, Role
 from crossdock.model.errors import CrossdockError, Invalid, Refused, Unavailable
-from crossdock.model.ids import ConnectionId, StoreId
+from crossdock.model.ids import ConnectionId, CorrelationId, StoreId
 from crossdock.model.limits import DRAIN_SECONDS
 from crossdock.observe.health import Health
 from crossdock.observe.lines import Lines
@@ -54,11 +54,12 @@ MANAGING = frozenset({ProcessRole.ALL, ProcessRole.API})
 class DeliveryPauser:
     """`delivery.rounds.Pauser` over the connections' desk."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, correlation: Callable[[], CorrelationId] = new_correlation) -> None:
         self._desk = desk
+        self._correlation = correlation
 
     async def pause(self, store: StoreId, connection: ConnectionId, reason: str) -> None:
-        act = Act(Principal("delivery", Role.CORE, store), new_correlation())
+        act = Act(Principal("delivery", Role.CORE, store), self._correlation())
         await self._desk.connections.pause_if_enabled(act, store, connection, reason)
 
 
