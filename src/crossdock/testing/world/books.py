@@ -347,9 +347,9 @@ class Books:
 
     # What senders are told
 
-    def replied(self, process: Process, facts: Sequence[Fact], reply: Reply | None) -> None:
+    def replied(self, process: Process, facts: Sequence[Fact], reply: Reply) -> None:
         """The moment at which a process answers."""
-        status = 0 if reply is None else reply.status
+        status = reply.status
         self.tell(process, "replies", status, *(fact.number for fact in facts))
         self.coverage.saw("ingest", status)
         for fact in facts if 200 <= status < 300 else ():

@@ -255,7 +255,7 @@ class Director:
         try:
             await process.spawn(enable(process, site))
         except CrossdockError as error:
-            self._books.tell("*", "not yet enabled", error.code)
+            self._books.tell("*", "not yet enabled", error.code, error.facts)
 
 
 def by(process: Process) -> By:

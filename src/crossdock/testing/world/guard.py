@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,7 +76,9 @@ def refusing(shown: str, real: Callable[..., Any], ears: Ears) -> Callable[..., 
 
     def refused(*args: Any, **named: Any) -> Any:
         if threading.get_ident() == ears.owner:
-            error = Unreal(f"{shown} was called inside the world.")
+            caller = sys._getframe(1)
+            where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+            error = Unreal(f"{shown} was called inside the world, at {where}.")
             ears.breached(error)
             raise error
         return real(*args, **named)

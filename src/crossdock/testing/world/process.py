@@ -78,6 +78,16 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """A request of a sender's."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a process answered; `status` 0 where the connection ended without an answer."""
 
@@ -220,7 +230,7 @@ class Process:
         trials = DriverTrials(self.directory, self.egress, self.clock)
         self.desk: Desk = build_desk(office, trials, self.engine.journal, self.engine.lanes)
         self.replays = Replays(self.engine.journal, self.engine.lanes, self.directory, self.directory.keys)
-        self._deliver(DeliveryPauser(self.desk))
+        self._deliver(DeliveryPauser(self.desk, self.new_correlation))
         self._take_in(Tokens(registry, self.clock))
 
     def _deliver(self, pauser: DeliveryPauser) -> None:
@@ -295,14 +305,16 @@ class Process:
             except TimeoutError:
                 return
 
-    def ask(self, path: str, headers: Mapping[str, str], body: bytes, address: str) -> asyncio.Future[Reply | None]:
-        """A request to this process. None where the connection ends without an answer."""
+    def ask(self, request: Asking, seen: Callable[[Reply], None]) -> asyncio.Future[Reply | None]:
+        """A request to this process; None where the connection ends without an answer. `seen` hears what it answers,
+        in that moment, also if nobody waits for it any more."""
         future: asyncio.Future[Reply | None] = self._around.loop.create_future()
         self._asked[future] = None
         future.add_done_callback(lambda one: self._asked.pop(one, None))
 
         async def answer() -> None:
-            reply = await self._post(path, headers, body, address)
+            reply = await self._post(request)
+            seen(reply)
             if not future.done():
                 future.set_result(reply)
 
@@ -312,10 +324,10 @@ class Process:
             self.spawn(answer())
         return future
 
-    async def _post(self, path: str, headers: Mapping[str, str], body: bytes, address: str) -> Reply:
+    async def _post(self, request: Asking) -> Reply:
         """A request as its server would hand it in."""
         told: list[dict[str, Any]] = []
-        given = [{"type": "http.request", "body": body, "more_body": False}]
+        given = [{"type": "http.request", "body": request.body, "more_body": False}]
 
         async def receive() -> dict[str, Any]:
             return given.pop() if given else {"type": "http.disconnect"}
@@ -323,10 +335,11 @@ class Process:
         async def send(message: Any) -> None:
             told.append(message)
 
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        raw = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+        path = request.path
         scope = {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
-            "headers": raw, "client": (address, 4_711),
+            "headers": raw, "client": (request.address, 4_711),
         }  # fmt: skip
         await self._ingest(scope, receive, send)
         shown = {name.decode(): value.decode() for name, value in told[0]["headers"]}

@@ -16,7 +16,7 @@ from crossdock.signing import SCHEMES
 from crossdock.testing.world.books import Books
 from crossdock.testing.world.facts import Fact
 from crossdock.testing.world.network import Network
-from crossdock.testing.world.process import Process, Reply
+from crossdock.testing.world.process import Asking, Process, Reply
 from crossdock.testing.world.receivers import POISON
 from crossdock.testing.world.stage import House, Site
 
@@ -89,8 +89,8 @@ class Senders:
         process = self.choose()
         if process is None:
             return None
-        asked = process.ask(post.path, post.headers(), post.body, post.address)
-        asked.add_done_callback(lambda done: self.books.replied(process, post.facts, done.result()))
+        asking = Asking(post.path, post.headers(), post.body, post.address)
+        asked = process.ask(asking, lambda reply: self.books.replied(process, post.facts, reply))
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 reply = await asked
