@@ -158,6 +158,8 @@ class Ownership:
 
     def _now_has(self, epochs: dict[int, int]) -> None:
         before, self._epochs = self._epochs, epochs
+        if before == epochs:
+            return  # as at nearly every beat
         for slot in before.keys() | epochs.keys():
             if before.get(slot) == epochs.get(slot):
                 continue

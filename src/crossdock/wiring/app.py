@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -249,9 +250,9 @@ def gear_of(ground: Ground, lines: Lines) -> Gear:
     )
 
 
-def drivers_of(egress: Egress) -> Mapping[str, Driver]:
-    """Every driver, by the name that contracts use."""
-    listed: tuple[Driver, ...] = (HttpJson(egress), Webhook(egress), Webhook(egress, CORE_DRIVER), Smtp(egress))
+def drivers_of(egress: Egress, tls: ssl.SSLContext | None = None) -> Mapping[str, Driver]:
+    """Every driver, by the name that contracts use. `tls` replaces the system's trust store."""
+    listed: tuple[Driver, ...] = (HttpJson(egress), Webhook(egress), Webhook(egress, CORE_DRIVER), Smtp(egress, tls))
     return {driver.name: driver for driver in listed}
 
 

@@ -22,7 +22,7 @@ class MemorySlots:
     async def beat(self, member: str) -> Standing:
         now = self._clock()
         self._until[member] = Instant(now + LEASE_MS)
-        owned = {slot: self._epochs[slot] for slot, owner in sorted(self._owners.items()) if owner == member}
+        owned = {slot: self._epochs[slot] for slot, owner in self._owners.items() if owner == member}
         living = self._living(now)
         lapse = min((self._until[other] - now for other in living - {member}), default=LEASE_MS)
         return Standing(len(living), owned, rank=sum(other < member for other in living), lapse_ms=lapse)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from crossdock.model.contract import Collapse, Direction, Queued, Route
 from crossdock.model.ids import EventId, Instant, LaneId, Position, StoreId
@@ -19,6 +20,10 @@ END_OF_ATTEMPT = {"settle": "delivered", "expire": "expired", "erase": "erased"}
 
 class Violation(AssertionError):
     """A promise was broken. Its text says which, where, and for what event."""
+
+
+class Clocked(Protocol):
+    def clock(self) -> Instant: ...
 
 
 @dataclass(slots=True)
@@ -124,35 +129,49 @@ class LaneBook:
                 self.parked_once.add(position)
                 self.rows[position] = Row(HeldState.RETRYING, not_before, by, 0.0, True)
 
-    def settle(self, change: LaneChange, facts: dict[Position, Fact], due: dict[Position, float], by: object) -> None:
+    def settle(self, change: LaneChange, facts: dict[Position, Fact], due: dict[Position, float], by: Clocked) -> None:
         """Takes a change over. Violation where it ends what has not ended so, or leaves out what it passes."""
         ends = {one.position: END_OF_ATTEMPT[one.next] for one in change.attempts if one.next in END_OF_ATTEMPT}
-        held = {row.position for row in change.hold}
+        now, held = by.clock(), {row.position for row in change.hold}
         passed = [Position(one) for one in range(change.cursor_from + 1, change.cursor_to + 1) if one not in held]
         counted: Counter[str] = Counter()
+        either: list[Position] = []
         for position in (*passed, *change.release):
-            fate = self._fate(facts[position], ends.get(position), facts)
+            fates = self._fates(facts[position], ends.get(position), facts, now)
+            self.rows.pop(position, None)
+            if len(fates) > 1:
+                either.append(position)
+            else:
+                counted[fates[0]] += 1
+                self.fates[position] = fates[0]
+        for position in either:
+            # Overtaken and too old at once: which of the two was seen first, only the count can say.
+            fate = "expired" if counted["expired"] < change.counts.expired else "superseded"
             counted[fate] += 1
             self.fates[position] = fate
-            self.rows.pop(position, None)
         if Counts(**counted) != change.counts:
             raise Violation(f"{self.lane} counts {change.counts}, but what happened is {dict(counted)}")
         for row in change.hold:
             self._hold(row, due.get(row.position, 0.0), by)
         self.cursor = change.cursor_to
 
-    def _fate(self, fact: Fact, attempted: str | None, facts: dict[Position, Fact]) -> str:
+    def _fates(
+        self, fact: Fact, attempted: str | None, facts: dict[Position, Fact], now: Instant
+    ) -> tuple[str, ...]:
+        """How it may have ended; Violation where it cannot have."""
         if attempted is not None:
-            return attempted
+            return (attempted,)
         if not self.wants(fact) and fact.position not in self.rows:
-            return "filtered"
-        if self.collapses and self._newer(fact, facts):
-            return "superseded"
-        if self.route.expires_after_ms is not None:
-            return "expired"
-        if fact.erased:
-            return "erased"
-        raise Violation(f"{self.lane} passes over event {fact.number} at {fact.position}, which nobody has sent")
+            return ("filtered",)
+        overtaken = self.collapses and self._newer(fact, facts)
+        found = (
+            *(("superseded",) if overtaken else ()),
+            *(("expired",) if self.expired(fact, now) else ()),
+            *(("erased",) if fact.erased and not overtaken else ()),
+        )
+        if not found:
+            raise Violation(f"{self.lane} passes over event {fact.number} at {fact.position}, which nobody has sent")
+        return found
 
     def _newer(self, fact: Fact, facts: dict[Position, Fact]) -> bool:
         return any(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ from crossdock.wiring.app import DeliveryPauser, drivers_of
 
 PUBLIC_URL = "https://crossdock.example.net"
 TASKS_SWEPT_AT = 400
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Nothing is encrypted in a world: the network promises what TLS would prove. See network.Network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,7 @@ class Process:
         registry = self.engine.registry
         vault = Vault(RootKey.from_text(around.root), self.dice.randbytes)
         self.directory = Directory(registry, catalogue(), vault, where, self.clock)
-        policy = EgressPolicy(Environment.STAGING, live_hosts=where.live)
+        policy = EgressPolicy(Environment.STAGING, live_hosts=where.live, tls=TLS)
         self.egress = Egress(policy, around.network.resolve, simulated_socket)
         office = Office(registry, catalogue(), vault, where, self.clock, self.dice.randbytes, self.lines)
         trials = DriverTrials(self.directory, self.egress, self.clock)
@@ -240,7 +243,8 @@ class Process:
             lanes=engine.lanes,
             ways=self.directory,
             drivers={
-                name: Watched(driver, self, self._around.witness) for name, driver in drivers_of(self.egress).items()
+                name: Watched(driver, self, self._around.witness)
+                for name, driver in drivers_of(self.egress, TLS).items()
             },
             keys=self.directory.keys,
             clock=self.clock,
