@@ -76,9 +76,9 @@ class Deliverer:
         self._learned = Learned()
         self._agenda = Agenda(ownership.has, self._learned.latency, self._learned.weight)
         self._trips = Trips(gear, self._learned)
-        self._news: set[StoreId] = set()
+        self._news: dict[StoreId, None] = {}
         self._unseen: set[int] = set()
-        self._doubted: set[LaneId] = set()
+        self._doubted: dict[LaneId, None] = {}
         self._heads: dict[StoreId, Position] = {}
         self._mark: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +137,8 @@ class Deliverer:
 
     def wake(self, stores: Iterable[StoreId]) -> None:
         """These stores have news. Cheap: it may be called after every commit."""
-        self._news.update(stores)
+        # In an order that does not hang on the hash of a name: the same news make the same run.
+        self._news.update(dict.fromkeys(sorted(stores)))
         self._stir.set()
 
     def changed(self, change: Change) -> None:
@@ -186,7 +187,7 @@ class Deliverer:
     def _fresh(self, store: StoreId, connection: ConnectionId | None) -> None:
         """Something about the far end is new: what was learned of it no longer holds."""
         self._learned.forget(store, connection)
-        self._news.add(store)
+        self._news[store] = None
 
     async def _loop(self, stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
         poll_at = fade_at = self._gear.elapsed()
@@ -254,7 +255,7 @@ class Deliverer:
         if not moved.whole:
             self._unseen.update(self._ownership.slots)
         # A store may be named again although nothing came since.
-        self._news.update(store for store, head in moved.heads.items() if self._heads.get(store) != head)
+        self._news.update((store, None) for store, head in moved.heads.items() if self._heads.get(store) != head)
         self._mark, self._heads = moved.mark, dict(moved.heads)
 
     async def _round(self, group: asyncio.TaskGroup) -> bool:
@@ -265,8 +266,9 @@ class Deliverer:
 
     async def _look(self) -> bool:
         """Queues the lanes of slots that came here, and those of stores with news; whether more stores have news."""
-        stores = set(islice(self._news, STORES_ASKED_MAX))
-        self._news -= stores
+        stores = list(islice(self._news, STORES_ASKED_MAX))
+        for store in stores:
+            del self._news[store]
         slots, self._unseen = self._unseen, set()
         try:
             if slots:
@@ -277,7 +279,7 @@ class Deliverer:
                 self._agenda.queue(lane)
         except CrossdockError as error:
             told(self._gear.lines, None, error)
-            self._news |= stores
+            self._news.update(dict.fromkeys(stores))
             self._unseen |= slots
             return False
         if self._news:
@@ -303,7 +305,7 @@ class Deliverer:
             fence = self._ownership.enter(work.slot)
             if fence is None:
                 # The slot has gone, or the lease has ended this very moment.
-                self._doubted.add(work.lane)
+                self._doubted[work.lane] = None
                 self._agenda.done(work, 0, None, more=False)
                 continue
             started = True
@@ -346,7 +348,7 @@ class Deliverer:
             self._heads.pop(work.lane.store, None)
         if end.stale:
             # Another has settled, or the slot is another's: that is for the next beat to tell.
-            self._doubted.add(work.lane)
+            self._doubted[work.lane] = None
             self._ownership.asked.set()
         self._agenda.done(work, end.cost, end.next_at, more=end.more and not end.stale)
 
