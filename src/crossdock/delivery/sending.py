@@ -36,7 +36,8 @@ ALONE_AT_ATTEMPT = 4
 
 @dataclass(frozen=True, slots=True)
 class Gear:
-    """What delivery works with. `dice` gives [0, 1) for jitter, `elapsed` seconds for durations."""
+    """What delivery works with. `clock` is what it waits by, and does not jump (see `steady`); `wall` is what it tells
+    far ends, where that is another one. `dice` gives [0, 1) for jitter, `elapsed` seconds for durations."""
 
     journal: Journal
     lanes: Lanes
@@ -47,6 +48,11 @@ class Gear:
     dice: Callable[[], float]
     lines: Lines
     elapsed: Callable[[], float]
+    wall: Callable[[], Instant] | None = None
+
+    def told_at(self) -> Instant:
+        """The time that a far end is told: what is signed now is signed by the wall clock."""
+        return (self.wall or self.clock)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,7 @@ class Sending:
         self.cost += cost_of(self.opened[parcel.position] for parcel in parcels)
         if trip.meter is not None:
             trip.meter.spend(1, begun_at)
-        answers = await self._answers(parcels, begun_at, begun)
+        answers = await self._answers(parcels, gear.told_at(), begun)
         now = gear.clock()
         ends = [self._conclude(parcel, answer, begun_at, now) for parcel, answer in zip(parcels, answers, strict=True)]
         # A batch is one call: one answer of it speaks for the far end, a bad one if there is any.

@@ -16,6 +16,7 @@ from crossdock.delivery.ownership import Ownership
 from crossdock.delivery.replaying import Replays
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
+from crossdock.delivery.steady import Steady
 from crossdock.delivery.trips import CORE_DRIVER
 from crossdock.drivers.egress import Egress
 from crossdock.drivers.http_json import HttpJson
@@ -243,10 +244,11 @@ def gear_of(ground: Ground, lines: Lines) -> Gear:
         ways=ground.directory,
         drivers=drivers_of(ground.egress),
         keys=ground.directory.keys,
-        clock=clock,
+        clock=Steady(clock, time.monotonic),
         dice=random.random,
         lines=lines,
         elapsed=time.monotonic,
+        wall=clock,
     )
 
 
