@@ -226,7 +226,7 @@ class Books:
             before = [
                 one
                 for one in book.earlier(fact, facts)
-                if one.position not in done and not one.erased and not book.expired(one, process.clock())
+                if one.position not in done and not one.erased and not book.expired(one, process.timers())
             ]
             if before:
                 self.broken(

@@ -95,8 +95,11 @@ class Cast:
             receiver.mood = Mood()
 
     def relieve(self) -> Process:
-        """Everybody is relieved by one whose clock is ahead of all others': what any of them was to wait for is due."""
-        ahead = max((one.skew_ms for one in self.processes), default=0)
+        """Everybody is relieved by one whose clock is ahead of all that any of them ever had: what they were to wait
+        for is due. Who was alone all the time goes on alone, whatever its clock did."""
+        if len(self.processes) == 1 and self.living():
+            return self.processes[0]
+        ahead = max((one.skew_max_ms for one in self.processes), default=0)
         last = self.join(max(0, ahead))
         for process in self.living():
             if process is not last:

@@ -300,7 +300,7 @@ async def rollback(process: Process, site: Site) -> None:
 
 
 async def replayed(process: Process, lane: LaneId, parked_only: bool, force: bool) -> None:
-    plan = await process.replays.plan(lane, Selection(parked_only=parked_only), process.clock(), force=force)
+    plan = await process.replays.plan(lane, Selection(parked_only=parked_only), process.timers(), force=force)
     if plan.writes:
         await process.desk.events.replayed(by(process), lane, plan.writes, plan.counts)
 

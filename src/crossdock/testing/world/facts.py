@@ -6,6 +6,7 @@ of itself: a count of the product's is compared with what must have been counted
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,7 +24,8 @@ class Violation(AssertionError):
 
 
 class Clocked(Protocol):
-    def clock(self) -> Instant: ...
+    @property
+    def timers(self) -> Callable[[], Instant]: ...
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class LaneBook:
     def settle(self, change: LaneChange, facts: dict[Position, Fact], due: dict[Position, float], by: Clocked) -> None:
         """Takes a change over. Violation where it ends what has not ended so, or leaves out what it passes."""
         ends = {one.position: END_OF_ATTEMPT[one.next] for one in change.attempts if one.next in END_OF_ATTEMPT}
-        now, held = by.clock(), {row.position for row in change.hold}
+        now, held = by.timers(), {row.position for row in change.hold}
         passed = [Position(one) for one in range(change.cursor_from + 1, change.cursor_to + 1) if one not in held]
         counted: Counter[str] = Counter()
         either: list[Position] = []

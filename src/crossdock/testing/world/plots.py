@@ -9,6 +9,8 @@ from crossdock.testing.world.director import DAY_MS, Plot
 from crossdock.testing.world.manners import Manner
 from crossdock.testing.world.stage import KINDS, Wish
 
+RELATIVE = tuple(one for one in Manner if one is not Manner.RESTING)
+"""Without a Retry-After that is a date: whose clock is a day off waits for that as long as it may, six hours."""
 THEMES: dict[str, dict[str, float]] = {
     "rude": {"mood": 4, "up": 1, "burst": 0.5},
     "down": {"down": 3, "up": 2, "burst": 1},
@@ -53,7 +55,7 @@ def scenario_of(seed: int) -> Scenario:
             keys=dice.choice((1, 2, 4)),
             seconds=dice.choice((4.0, 12.0, 30.0)),
             weights=weights,
-            manners=tuple(Manner),
+            manners=RELATIVE if "clocks" in themes else tuple(Manner),
         ),
         processes=dice.choice((2, 3)) if several else 1,
         skews=dice.choice(((0,), (0, 3_000), (0, -DAY_MS, DAY_MS))) if "clocks" in themes else (0,),
@@ -62,4 +64,19 @@ def scenario_of(seed: int) -> Scenario:
         disk_slow=dice.choice((0.0, 0.3, 0.8)),
         manners=(dice.choice((0.0, 0.2)), dice.choice((0.0, 0.2)), dice.choice((0.0, 0.1))),
         themes=themes,
+    )
+
+
+def clocks(seed: int) -> Scenario:
+    """Wall clocks jump by up to a day, forwards and backwards, while far ends make deliveries wait."""
+    dice = random.Random(f"{seed} clocks")
+    several = dice.random() < 0.3
+    weights = {"jump": 6.0, "mood": 3.0, "down": 2.0, "up": 0.5} | ({"crash": 0.5} if several else {})
+    return Scenario(
+        wish=Wish((("webhook", "orders"), ("webhook",))),
+        plot=Plot(events=16, keys=3, seconds=20.0, weights=weights, manners=RELATIVE),
+        processes=2 if several else 1,
+        skews=(0, -DAY_MS, DAY_MS) if several else (0,),
+        shuffled=dice.random() < 0.5,
+        themes=("clocks",),
     )

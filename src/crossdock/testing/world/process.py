@@ -18,6 +18,7 @@ from crossdock.delivery.ownership import Ownership
 from crossdock.delivery.replaying import Replays
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
+from crossdock.delivery.steady import Steady
 from crossdock.drivers.egress import Egress, EgressPolicy
 from crossdock.drivers.trials import DriverTrials
 from crossdock.http.ingest import Edge, IngestApp
@@ -107,7 +108,7 @@ class Process:
         self.dead = False
         self.frozen_at: float | None = None
         self.frozen_from: list[float] = []
-        self.skew_ms = skew_ms
+        self.skew_ms = self.skew_max_ms = skew_ms
         self.fuse: int | None = None
         self.on_death: Callable[[Process], None] = lambda _: None
         self.dice = dice
@@ -208,18 +209,17 @@ class Process:
     def elapsed(self) -> float:
         return self._around.loop.time()
 
-    def timers(self) -> Instant:
-        """The clock by which it waits."""
-        return self.clock()
-
     def jump(self, by_ms: int) -> None:
         """Its wall clock is set; durations go on as before."""
         self.skew_ms += by_ms
+        self.skew_max_ms = max(self.skew_max_ms, self.skew_ms)
 
     # Its parts
 
     def _assemble(self) -> None:
         around = self._around
+        self.timers = Steady(self.clock, self.elapsed)
+        """The clock by which it waits."""
         self._stop, self._closing = asyncio.Event(), asyncio.Event()
         self.engine = SharedEngine(around.engine, self, Disk(self.dice, around.disk_slow), around.witness)
         self.lines = Lines(self._write)
@@ -247,10 +247,11 @@ class Process:
                 for name, driver in drivers_of(self.egress, TLS).items()
             },
             keys=self.directory.keys,
-            clock=self.clock,
+            clock=self.timers,
             dice=self.dice.random,
             lines=self.lines,
             elapsed=self.elapsed,
+            wall=self.clock,
         )
         self.ownership = Ownership(engine.slots, base32(self.dice.randbytes(17), 26), self.elapsed)
         self.deliverer = Deliverer(gear, pauser, self.ownership, self._rest)
