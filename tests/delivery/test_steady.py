@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import cast
 
-from delivery_world import START, FarEnd, World
+from delivery_world import ROUTE, START, FarEnd, World
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from crossdock.delivery.ownership import Ownership
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.steady import Steady
 from crossdock.model.attempt import Answer, AnswerKind
+from crossdock.model.contract import Batch
 from crossdock.model.ids import Instant
 from crossdock.model.limits import DAY_MS
 from crossdock.observe.lines import Lines
@@ -61,6 +62,19 @@ async def test_a_jump_forward_sends_nothing_early_and_signs_with_the_time_of_the
     await deliverer.work_off()
     assert len(far.calls) == 2
     assert far.at == [START, START - DAY_MS]
+
+
+async def test_an_unfilled_batch_waits_no_longer_where_the_clock_of_ingest_is_ahead() -> None:
+    far = FarEnd()
+    batch = Batch(items_max=3, body_bytes_max=10_000, wait_ms_max=5_000, per_item=False)
+    world = await World(far, replace(ROUTE, batch=batch, ordering=())).begin()
+    world.pass_ms(DAY_MS)
+    await world.publish({"sku": "a"})
+    world.pass_ms(-DAY_MS)
+    await world.deliver(4_000, steps=4)
+    assert far.calls == []
+    await world.deliver(1_500)
+    assert len(far.calls) == 1
 
 
 def test_a_process_waits_by_the_steady_clock() -> None:

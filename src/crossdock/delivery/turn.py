@@ -63,7 +63,8 @@ class Turn:
         opened = await self._opened(read, ready)
         made = self._planned(read, ready, opened, allowance, now)
         ended = await self._ended(made, opened)
-        fill_until = _fill_until(made, read, opened, batch, now)
+        waited = allowance.fill_until is not None and allowance.fill_until <= now
+        fill_until = None if waited else _fill_until(made, read, opened, batch, now)
         sending = Sending(self.trip, {row.position: row for row in read.held}, opened)
         try:
             if fill_until is None:
@@ -199,7 +200,9 @@ def _fill_until(
         return None
     if _full([opened[position].entry for position in sends], batch):
         return None
-    until = Instant(min(opened[position].entry.received_at for position in sends) + batch.wait_ms_max)
+    # The clock of whoever took it in may be ahead of this one: it waits no longer for that.
+    since = min(now, *(opened[position].entry.received_at for position in sends))
+    until = Instant(since + batch.wait_ms_max)
     return until if until > now else None
 
 
