@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crossdock.delivery.pace import FAILURES, SUCCESSES
 from crossdock.journal.slots import Standing, slot_of
-from crossdock.model.attempt import Answer, AnswerKind
+from crossdock.model.attempt import Answer, AnswerKind, ParkReason
 from crossdock.model.connection import ConnectionState
 from crossdock.model.contract import Direction
 from crossdock.model.entry import Appended, Draft, Kept
 from crossdock.model.ids import ConnectionId, EventId, Instant, LaneId, Position, RouteName, StoreId
-from crossdock.model.lane import HeldState, LaneChange
-from crossdock.model.limits import BREAKER_FAILURES, BREAKER_OPEN_MS_MIN
+from crossdock.model.lane import Held, HeldState, LaneChange
+from crossdock.model.limits import BREAKER_FAILURES, BREAKER_OPEN_MS_MIN, TURN_MS_MAX
 from crossdock.observe.lines import Value
 from crossdock.stores.port import (
     Change,
@@ -34,13 +35,14 @@ from crossdock.testing.world.manners import Manner
 from crossdock.testing.world.network import Heard
 from crossdock.testing.world.process import Process, Reply
 from crossdock.testing.world.receivers import Item, Receiver
-from crossdock.testing.world.stage import Site, Stage
+from crossdock.testing.world.stage import SECOND_VERSION_ATTEMPTS_MAX, Site, Stage
 from crossdock.testing.world.trace import Coverage, Trace
 
 CANARY = re.compile(rb"canary-(\w+?)-(\w+)")
 ALLOWED = frozenset({b"open"})
 """Canaries are planted in fields that contracts list (`open`) and in fields that none does."""
 EARLY_SECONDS = 0.002  # clocks count whole milliseconds
+STALE_MS = TURN_MS_MAX + 2_000  # a turn looks at its events once, when it begins, and its engine may be slow
 PAUSED_SECONDS = 12.0  # a process hears of another's change at its next poll, and ends its turn first
 
 Flow = tuple[str, StoreId, str, Direction]
@@ -68,6 +70,8 @@ class Books:
     failures: dict[Flow, int] = field(default_factory=dict)
     paused: dict[str, float] = field(default_factory=dict)
     repeats: int = 0
+    told_to_wait: dict[EventId, bool] = field(default_factory=dict)
+    erased: set[tuple[StoreId, bytes]] = field(default_factory=set)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def broken(self, what: str) -> None:
@@ -85,13 +89,30 @@ class Books:
 
     # What is committed
 
+    def rotten(self, draft: Draft) -> None:
+        self.coverage.saw("fault", "rot")
+        self.by_id[draft.store, draft.event_id].rotten = True
+
+    def erase(self, store: StoreId, dice: random.Random, erased: set[tuple[StoreId, bytes]]) -> None:
+        refs = sorted({fact.person for fact in self.facts.get(store, {}).values() if fact.person})
+        if refs:
+            ref = dice.choice(refs)
+            erased.add((store, ref))
+            for fact in self.facts[store].values():
+                fact.erased = fact.erased or fact.person == ref
+            self.erased.add((store, ref))
+
     async def appended(self, process: Process, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None:
         for draft, answer in zip(drafts, answers, strict=True):
             fact = self.by_correlation.get(draft.correlation_id) or self.by_id.get((draft.store, draft.event_id))
             self.tell(process, "append", draft.store, "?" if fact is None else fact.number, type(answer).__name__)
             self.coverage.saw("append", type(answer).__name__)
             if isinstance(answer, Kept) and fact is not None:
+                if fact.position:
+                    self.broken(f"Event {fact.number} is kept twice, at {fact.position} and {answer.position}")
                 fact.position, fact.event_id = answer.position, draft.event_id
+                fact.person = draft.subject_ref or b""
+                fact.erased = (draft.store, fact.person) in self.erased
                 self.by_id[draft.store, draft.event_id] = fact
                 self.facts.setdefault(draft.store, {})[answer.position] = fact
 
@@ -112,6 +133,7 @@ class Books:
         for row in change.hold:
             if row.state is HeldState.PARKED:
                 self.coverage.saw("park", row.reason)
+                self._check_park(lane, row)
         for name in ("superseded", "filtered", "expired", "erased"):
             if getattr(change.counts, name):
                 self.coverage.saw("end", name)
@@ -120,6 +142,15 @@ class Books:
         except Violation as found:
             self.broken(str(found))
         await self._check_ledgers(lane.store)
+
+    def _check_park(self, lane: LaneId, row: Held) -> None:
+        """Nobody is asked to look at what could go on by itself."""
+        fact = self.facts[lane.store][row.position]
+        if (row.reason == ParkReason.UNREADABLE) != fact.rotten:
+            self.broken(f"{lane} parks event {fact.number} as {row.reason}; rotten: {fact.rotten}")
+        exhausted = row.reason == ParkReason.EXHAUSTED
+        if exhausted and row.attempts < SECOND_VERSION_ATTEMPTS_MAX and not self.told_to_wait.get(fact.event_id):
+            self.broken(f"{lane} gives event {fact.number} up after {row.attempts} tries")
 
     def _due(self, process: Process, change: LaneChange) -> dict[Position, float]:
         """When what is to be tried again may be, on the one clock that does not lie."""
@@ -217,6 +248,8 @@ class Books:
         self.begun[process, fact.event_id] = now
         if fact.position in book.fates:
             self.broken(f"{process} sends event {fact.number} on {book.lane}, which was {book.fates[fact.position]}")
+        if not (row is not None and row.replay) and book.expired(fact, Instant(process.timers() - STALE_MS)):
+            self.broken(f"{process} sends event {fact.number} on {book.lane}, which is not worth sending any more")
         if row is not None and row.state is HeldState.RETRYING:
             early = row.due - now if row.by is process else (row.not_before - process.timers()) / 1_000
             if early > EARLY_SECONDS:
@@ -226,7 +259,7 @@ class Books:
             before = [
                 one
                 for one in book.earlier(fact, facts)
-                if one.position not in done and not one.erased and not book.expired(one, process.timers())
+                if one.position not in done and not one.rotten and not book.expired(one, process.timers())
             ]
             if before:
                 self.broken(
@@ -239,6 +272,8 @@ class Books:
         flow = flow_of(process, self.lanes[lane].site, lane)
         for position, answer in answers:
             self.ends[process, lane, position] = now, process.timers()
+            if answer.retry_after_ms:
+                self.told_to_wait[facts[position].event_id] = True
             manner, wait_s = self.manners.get((process, facts[position].event_id), (Manner.OK, 0))
             if answer.status == 429 and manner is Manner.THROTTLED:
                 self.rests[flow] = max(self.rests.get(flow, 0.0), now + wait_s)
@@ -270,6 +305,8 @@ class Books:
                 self.broken(f"{receiver} is sent event {item.event_id}, which nobody has published for it")
                 continue
             body = hashlib.sha256(item.data).digest()
+            if fact.erased:
+                continue  # what is gone is gone from its body too
             if self.bodies.setdefault((lane, item.event_id), body) != body:
                 self.broken(f"{receiver} is sent event {fact.number} with another body than before")
 
@@ -285,7 +322,8 @@ class Books:
             return
         last = self.last_taken.get((lane, fact.key), Position(0))
         self.last_taken[lane, fact.key] = max(last, fact.position)
-        excused = fact.position in book.parked_once or self._was_frozen(request, item)
+        given_up = request.line.is_closing()  # its sender waits no more, and it arrives all the same
+        excused = given_up or fact.position in book.parked_once or self._was_frozen(request, item)
         if fact.position < last and not excused:
             self.broken(f"{receiver} takes event {fact.number} after {last} of its key")
 
@@ -320,6 +358,8 @@ class Books:
             case "delivery.attempted" if fields["items"] == 1:
                 lane = LaneId(StoreId(str(fields["store"])), _con(fields["connection"]), _route(fields["route"]))
                 self.attempted(process, lane, _position(fields["position"]), str(fields["next"]))
+            case "delivery.failed" if fields["store"] is None and fields["error"] == "TimeoutError":
+                self.coverage.saw("lease", "a beat took too long")
             case "delivery.failed" | "engine.failed":
                 self.broken(f"{process} says {name} {fields}")
             case "delivery.paused":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable
-
 from crossdock.credentials.secret import Secret
+from crossdock.model.ids import StoreId
 from crossdock.stores.port import Engine
+from crossdock.testing.world.loop import VirtualLoop
 from crossdock.testing.world.network import Network, Weather
 from crossdock.testing.world.process import Process, Surroundings
 from crossdock.testing.world.receivers import Identify, Mood, Receiver, Watcher, core_of, hook_of, shared_of
@@ -17,6 +17,7 @@ from crossdock.testing.world.stage import SHARED_HOSTS, SLOTS, House, Site, Stag
 class Cast:
     def __init__(self, around: Surroundings, stage: Stage, watcher: Watcher, dice: random.Random) -> None:
         self.processes_max = 3
+        self.healed = False
         self.skews: tuple[int, ...] = (0,)
         self.processes: list[Process] = []
         self.receivers: list[Receiver] = []
@@ -27,6 +28,14 @@ class Cast:
         self._dice = dice
         self._holders: dict[str, dict[str, Site]] = {kind: {} for kind in SHARED_HOSTS}
         self._place()
+
+    @property
+    def loop(self) -> VirtualLoop:
+        return self._around.loop
+
+    @property
+    def erased(self) -> set[tuple[StoreId, bytes]]:
+        return self._around.erased
 
     @property
     def network(self) -> Network:
@@ -79,17 +88,19 @@ class Cast:
     def _restart(self, process: Process) -> None:
         """Whoever supervises it starts it anew."""
         self._watcher_told(process)
-        self._around.loop.call_later(self._dice.choice((0.1, 2.0, 12.0)), self._if_alone)
+        loop = self._around.loop
+        loop.world_at(loop.time() + self._dice.choice((0.1, 2.0, 12.0)), self._if_alone)
 
     def _if_alone(self) -> None:
-        if len(self.living()) < self.processes_max:
+        if not self.healed and len(self.living()) < self.processes_max:
             self.join()
 
     def _watcher_told(self, process: Process) -> None:
         self._around.told(process, "world.crashed", {})
 
     def put_right(self) -> None:
-        """The network and the far ends are as they should be."""
+        """The network and the far ends are as they should be, and nobody joins any more."""
+        self.healed = True
         self.network.weather = Weather()
         for receiver in self.receivers:
             receiver.mood = Mood()
@@ -115,5 +126,3 @@ class Cast:
             return slot, secret
         return slot, Secret(b"whsec_" + base64.b64encode(self._dice.randbytes(24)))
 
-
-Choose = Callable[[], "Process | None"]

@@ -74,7 +74,7 @@ class Director:
             "mood": self._mood, "down": self._down, "up": self._up, "crash": self._crash, "freeze": self._freeze,
             "thaw": self._thaw, "join": self._join, "drain": self._drain, "jump": self._jump, "pause": self._pause,
             "resume": self._resume, "configure": self._configure, "replay": self._replay, "disable": self._disable,
-            "burst": self._burst, "weather": self._weather, "rotate": self._rotate,
+            "burst": self._burst, "weather": self._weather, "rotate": self._rotate, "erase": self._erase,
         }  # fmt: skip
         return acts[name]
 
@@ -85,7 +85,7 @@ class Director:
     def _send(self) -> None:
         site = self._dice.choice(self._cast.sites)
         house = self._cast.house(site)
-        key = self._dice.choice(self._senders.keys(self._plot.keys))
+        key = self._senders.key(self._plot.keys)
         if site.inbound() is not None and (not outbound(site) or self._dice.random() < 0.5):
             self._senders.order(site, key)
         else:
@@ -95,6 +95,11 @@ class Director:
         self._did("burst")
         site = self._dice.choice(self._cast.sites)
         self._senders.publish(self._cast.house(site), f"b{self._dice.randrange(3)}", count=self._dice.randint(5, 30))
+
+    def _erase(self) -> None:
+        """A person is forgotten: from now on nothing of theirs can be opened."""
+        self._did("erase")
+        self._books.erase(self._dice.choice(self._cast.sites).store, self._dice, self._cast.erased)
 
     # Far ends and the network
 
@@ -130,18 +135,28 @@ class Director:
         return self._dice.choice(living) if living else None
 
     def _crash(self) -> None:
-        process = self._one()
-        if process is not None:
-            process.fuse = self._dice.randint(1, 6)
-            self._did("crash")
+        self._fuse("crash", Process.die)
 
     def _freeze(self) -> None:
+        pause = self._dice.choice((0.5, 3.0, 9.5, 12.0, 20.0))
+
+        def freezes(process: Process) -> None:
+            process.freeze()
+            self._did("frozen")
+            loop = self._cast.loop
+            loop.world_at(loop.time() + pause, self._thaws, process)
+
+        if self._dice.random() < 0.5:
+            self._fuse("freeze_in_a_write", freezes)
+        elif (process := self._one()) is not None:
+            freezes(process)
+
+    def _fuse(self, what: str, ends: Callable[[Process], None]) -> None:
+        """At one of its next writes, before or after it is done."""
         process = self._one()
         if process is not None:
-            process.freeze()
-            self._did("freeze")
-            pause = self._dice.choice((0.5, 3.0, 9.5, 12.0, 20.0))
-            asyncio.get_running_loop().call_later(pause, self._thaws, process)
+            process.fuse, process.fused = self._dice.randint(1, 6), ends
+            self._did(what)
 
     def _thaw(self) -> None:
         process = self._one(frozen=True)
@@ -230,9 +245,9 @@ class Director:
         self._books.tell("* all is put right")
         cast.put_right()
         for process in cast.living():
+            process.fuse = None
             if process.frozen:
                 process.thaw()
-            process.fuse = None
         await asyncio.sleep(2.0)
         last = cast.relieve()
         until = loop.time() + HEALED_SECONDS_MAX

@@ -46,6 +46,8 @@ class Fact:
     position: Position = Position(0)
     acked: bool = False
     erased: bool = False
+    rotten: bool = False
+    person: bytes = b""
 
 
 @dataclass(slots=True)

@@ -131,6 +131,14 @@ class VirtualLoop(BaseEventLoop):
             raise Stuck("Nothing is ready, and no timer is set.")
         self._now = max(self._now, scheduled[0]._when)
 
+    def world_at(self, when: float, call: Callable[..., object], *given: object) -> asyncio.TimerHandle:
+        """A timer that belongs to no process, whoever sets it."""
+        token = OWNER.set(None)
+        try:
+            return self.call_at(when, call, *given)
+        finally:
+            OWNER.reset(token)
+
     def run_again(self, handles: list[asyncio.Handle]) -> None:
         """Callbacks that were withheld are ready again."""
         self._ready.extend(handles)

@@ -196,7 +196,7 @@ class Line(asyncio.Transport):
             self._host.written(heard)
             self._there = max(self._loop.time() + self._network.latency(), self._there + TICK_SECONDS)
             # What arrives belongs to the far end, also when the sender is gone by then.
-            self._flying.append(_in_the_world(self._loop, self._there, self._host.arrived, heard))
+            self._flying.append(self._loop.world_at(self._there, self._host.arrived, heard))
 
     def close(self) -> None:
         self._lose(None)
@@ -255,15 +255,6 @@ class Line(asyncio.Transport):
             if not reset:
                 self._protocol.eof_received()
             self._lose(ConnectionResetError(104, "reset") if reset else None)
-
-
-def _in_the_world(loop: VirtualLoop, at: float, call: Callable[..., None], value: object) -> asyncio.TimerHandle:
-    """A timer that belongs to no process."""
-    token = OWNER.set(None)
-    try:
-        return loop.call_at(at, call, value)
-    finally:
-        OWNER.reset(token)
 
 
 class _Hearing:

@@ -18,7 +18,7 @@ THEMES: dict[str, dict[str, float]] = {
     "freezes": {"freeze": 3, "thaw": 1, "join": 1, "mood": 1},
     "clocks": {"jump": 3, "mood": 2},
     "weather": {"weather": 3, "mood": 1},
-    "people": {"pause": 2, "resume": 2, "configure": 2, "replay": 2, "disable": 1, "rotate": 1, "mood": 1},
+    "people": {"pause": 2, "resume": 2, "configure": 2, "replay": 2, "disable": 1, "rotate": 1, "erase": 2, "mood": 1},
 }
 
 
@@ -33,6 +33,7 @@ class Scenario:
     shuffled: bool = False
     hints_lost: float = 0.0
     disk_slow: float = 0.3
+    disk_rots: float = 0.0
     manners: tuple[float, float, float] = (0.0, 0.0, 0.0)
     themes: tuple[str, ...] = field(default=())
 
@@ -62,6 +63,7 @@ def scenario_of(seed: int) -> Scenario:
         shuffled=dice.random() < 0.5,
         hints_lost=dice.choice((0.0, 0.0, 0.5)),
         disk_slow=dice.choice((0.0, 0.3, 0.8)),
+        disk_rots=dice.choice((0.0, 0.0, 0.0, 0.05)),
         manners=(dice.choice((0.0, 0.2)), dice.choice((0.0, 0.2)), dice.choice((0.0, 0.1))),
         themes=themes,
     )

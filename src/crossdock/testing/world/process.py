@@ -8,7 +8,7 @@ import contextvars
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.credentials.root import RootKey
@@ -62,6 +62,8 @@ class Surroundings:
     hints_lost: float = 0.0
     poll_ms: int = 5_000
     disk_slow: float = 0.3
+    disk_rots: float = 0.0
+    erased: set[tuple[StoreId, bytes]] = field(default_factory=set)
 
 
 class Watched:
@@ -110,6 +112,7 @@ class Process:
         self.frozen_from: list[float] = []
         self.skew_ms = self.skew_max_ms = skew_ms
         self.fuse: int | None = None
+        self.fused: Callable[[Process], None] = Process.die
         self.on_death: Callable[[Process], None] = lambda _: None
         self.dice = dice
         self.serving = self.leaving = False
@@ -162,13 +165,15 @@ class Process:
         self._around.loop.run_again(held)
 
     def burns(self) -> bool:
-        """One step nearer to the crash that is drawn for it, if one is."""
+        """One step nearer to what is drawn for it, if anything is: a crash, or a long pause, in the middle of a write.
+        Whether this very step is the one."""
         if self.fuse is None or self.dead:
             return False
         self.fuse -= 1
         if self.fuse > 0:
             return False
-        self.die()
+        self.fuse = None
+        self.fused(self)
         return True
 
     def die(self) -> None:
@@ -221,7 +226,7 @@ class Process:
         self.timers = Steady(self.clock, self.elapsed)
         """The clock by which it waits."""
         self._stop, self._closing = asyncio.Event(), asyncio.Event()
-        self.engine = SharedEngine(around.engine, self, Disk(self.dice, around.disk_slow), around.witness)
+        self.engine = SharedEngine(around.engine, self, Disk(self.dice, around.disk_slow, rots_share=around.disk_rots, erased=around.erased), around.witness)
         self.lines = Lines(self._write)
         where = hosts()
         registry = self.engine.registry

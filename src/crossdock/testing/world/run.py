@@ -157,6 +157,7 @@ class World:
             told=self._told,
             hints_lost=scenario.hints_lost,
             disk_slow=scenario.disk_slow,
+            disk_rots=scenario.disk_rots,
         )
         cast = Cast(around, stage, self._books, random.Random(f"{self.seed} cast"))
         cast.processes, cast.processes_max, cast.skews = self._processes, scenario.processes, scenario.skews

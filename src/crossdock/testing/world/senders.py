@@ -21,6 +21,8 @@ from crossdock.testing.world.receivers import POISON
 from crossdock.testing.world.stage import House, Site
 
 TRIES_MAX = 6
+ODD = "odd"
+"""A product of this name is called `..`, which no path may hold; an order's money is of no currency."""
 PATIENCE_SECONDS = 8.0
 HIDDEN_COST = 771_133.55  # a confidential amount: no contract lists it
 KNOBS = {
@@ -124,7 +126,8 @@ class Senders:
         self.numbers += 1
         number, store, now = self.numbers, house.store.id, self.now()
         product = self.dice.random() < 0.5
-        named = f"p-{key}" if product else f"o-{key}"
+        odd = key == ODD
+        named = (".." if odd else f"p-{key}") if product else f"o-{key}"
         open_, hidden = f"canary-{store}-open", f"canary-{store}-hidden"
         data: dict[str, object]
         if product:
@@ -135,7 +138,7 @@ class Senders:
         else:
             customer = f"{hidden}-{self.dice.randrange(3)}"
             data = {
-                "order_id": named, "channel": open_, "total": {"amount": number + 0.5, "currency": "EUR"},
+                "order_id": named, "channel": open_, "total": {"amount": number + 0.5, "currency": "ZZZ" if odd else "EUR"},
                 "lines": [{"sku": named, "qty": 1, "note": hidden}],
                 "customer": {"id": customer, "email": f"{hidden}@mail.example", "country": "NO"},
             }  # fmt: skip
@@ -186,9 +189,12 @@ class Senders:
 
         self.send(Post(f"/in/{site.connection}/{route.name}", body, [fact], headers, "198.51.100.9"))
 
-    def keys(self, count: int) -> list[str]:
-        """Names of orders and products; the first may be one that nobody takes."""
-        return [f"{POISON}-0", *(f"k{at}" for at in range(1, count))]
+    def key(self, count: int) -> str:
+        """Of an order or a product; now and then one that no far end ever takes, or that makes no sound request."""
+        drawn = self.dice.random()
+        if drawn < 0.06:
+            return f"{POISON}-0"
+        return ODD if drawn < 0.09 else f"k{self.dice.randrange(count)}"
 
 
 def outbound(site: Site) -> bool:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from crossdock.journal.port import Journal, Lanes
 from crossdock.journal.slots import Standing
 from crossdock.model.attempt import Answer
-from crossdock.model.entry import Appended, Draft
+from crossdock.model.entry import Appended, Draft, Kept
 from crossdock.model.ids import LaneId, Position, StoreId
 from crossdock.model.lane import LaneChange
 from crossdock.stores.port import Change, Engine, Finding, Registry
@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 class Witness(Protocol):
     """Who sees every commit. Each call comes right after the commit, before the process hears of it."""
+
+    def rotten(self, draft: Draft) -> None:
+        """What is kept of it cannot be opened."""
+        ...
 
     async def appended(self, process: Any, drafts: Sequence[Draft], answers: Sequence[Appended]) -> None: ...
 
@@ -42,7 +46,7 @@ class Witness(Protocol):
 
 
 class Host(Protocol):
-    """The process that calls. `fuse` counts the writes until it dies in the middle of one."""
+    """The process that calls. `burns` says that this very step is one at which it freezes or dies."""
 
     dead: bool
 
@@ -56,6 +60,14 @@ class Disk:
     dice: random.Random
     slow_share: float = 0.3
     slow_ms: tuple[int, int] = (0, 4)
+    rots_share: float = 0.0  # of the bodies, that cannot be opened any more
+    erased: set[tuple[StoreId, bytes]] = field(default_factory=set)
+
+    def kept(self, draft: Draft) -> Draft:
+        """What will be read of it."""
+        if self.rots_share and self.dice.random() < self.rots_share:
+            return replace(draft, body=draft.body[:-1] + bytes([draft.body[-1] ^ 1]))
+        return draft
 
     async def passes(self, share: float = 1.0) -> None:
         if self.dice.random() < self.slow_share * share:
@@ -114,27 +126,27 @@ class _Way:
 
     def __init__(self, host: Host, disk: Disk) -> None:
         self.host = host
-        self._disk = disk
+        self.disk = disk
 
     async def read(self, call: Callable[..., Awaitable[T]], *given: Any) -> T:
         self._alive()
-        await self._disk.passes(0.3)
+        await self.disk.passes(0.3)
         found = await call(*given)
-        await self._disk.passes(0.3)
+        await self.disk.passes(0.3)
         return found
 
     async def write(
         self, call: Callable[..., Awaitable[T]], seen: Callable[[T], Awaitable[None] | None], *given: Any
     ) -> T:
         self._alive()
-        await self._disk.passes()
+        await self.disk.passes()
         await self._step()
         done = await call(*given)
         told = seen(done)
         if told is not None:
             await told
         await self._step()
-        await self._disk.passes()
+        await self.disk.passes()
         return done
 
     def _alive(self) -> None:
@@ -142,9 +154,9 @@ class _Way:
             raise Unreal("A dead process has called the engine.")
 
     async def _step(self) -> None:
-        """Here a process may die: before the commit, or after it and before it hears of it."""
+        """Here a process may die or freeze: before the commit, or after it and before it hears of it."""
         if self.host.burns():
-            await asyncio.get_running_loop().create_future()
+            await asyncio.sleep(0)
 
 
 class _Reads:
@@ -173,11 +185,20 @@ class _Journal(_Reads):
         self._hints = hints
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
-        def seen(answers: list[Appended]) -> Awaitable[None]:
-            return self._witness.appended(self._way.host, drafts, answers)
+        kept = [self._way.disk.kept(draft) for draft in drafts]
 
-        done: list[Appended] = await self._way.write(self._inner.append, seen, drafts)
+        async def seen(answers: list[Appended]) -> None:
+            await self._witness.appended(self._way.host, drafts, answers)
+            for draft, one, answer in zip(drafts, kept, answers, strict=True):
+                if one is not draft and isinstance(answer, Kept):
+                    self._witness.rotten(draft)
+
+        done: list[Appended] = await self._way.write(self._inner.append, seen, kept)
         return done
+
+    async def subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
+        standing: bytes | None = await self._way.read(self._inner.subject_key, store, ref)
+        return None if (store, ref) in self._way.disk.erased else standing
 
     def known_subject_key(self, store: StoreId, ref: bytes) -> bytes | None:
         found: bytes | None = self._inner.known_subject_key(store, ref)
