@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+
 from crossdock.credentials.secret import Secret
 from crossdock.model.ids import StoreId
 from crossdock.stores.port import Engine
@@ -125,4 +126,3 @@ class Cast:
             self._holders[site.kind][secret.reveal().decode()] = site
             return slot, secret
         return slot, Secret(b"whsec_" + base64.b64encode(self._dice.randbytes(24)))
-

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from crossdock.model.contract import Collapse, Direction, Queued, Route
-from crossdock.model.ids import EventId, Instant, LaneId, Position, StoreId
+from crossdock.model.ids import START, EventId, Instant, LaneId, Position, StoreId
 from crossdock.model.lane import Counts, Held, HeldState, LaneChange
 from crossdock.testing.world.stage import Site
 
@@ -43,7 +43,7 @@ class Fact:
     personal: bool = False
     origin: LaneId | None = None
     caused_by: str = ""
-    position: Position = Position(0)
+    position: Position = START
     acked: bool = False
     erased: bool = False
     rotten: bool = False
@@ -71,7 +71,7 @@ class LaneBook:
     start: Position
     cursor: Position
     open: bool = True
-    closed_head: Position = Position(0)
+    closed_head: Position = START
     fates: dict[Position, str] = field(default_factory=dict)
     rows: dict[Position, Row] = field(default_factory=dict)
     skips: list[tuple[Position, Position]] = field(default_factory=list)
@@ -159,9 +159,7 @@ class LaneBook:
             self._hold(row, due.get(row.position, 0.0), by)
         self.cursor = change.cursor_to
 
-    def _fates(
-        self, fact: Fact, attempted: str | None, facts: dict[Position, Fact], now: Instant
-    ) -> tuple[str, ...]:
+    def _fates(self, fact: Fact, attempted: str | None, facts: dict[Position, Fact], now: Instant) -> tuple[str, ...]:
         """How it may have ended; Violation where it cannot have."""
         if attempted is not None:
             return (attempted,)

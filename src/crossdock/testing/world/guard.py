@@ -41,7 +41,7 @@ METHODS: tuple[tuple[str, str, str], ...] = (
 
 @contextlib.contextmanager
 def guarded(breached: Callable[[Unreal], None]) -> Iterator[None]:
-    """Takes the real world away from the calling thread. `breached` hears of it too, whoever swallows what is raised."""
+    """Takes the real world away from the calling thread. `breached` hears of it, whoever swallows the error."""
     hear = Ears(threading.get_ident(), breached)
     standing: list[tuple[Any, str, Any]] = []
     try:

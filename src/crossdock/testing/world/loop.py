@@ -149,7 +149,7 @@ class VirtualLoop(BaseEventLoop):
     def _write_to_self(self) -> None:
         raise Unreal("Another thread would wake the loop.")
 
-    def run_in_executor(self, *_: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # it never runs
         raise Unreal("A thread pool would run something.")
 
     async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
@@ -180,4 +180,4 @@ class VirtualLoop(BaseEventLoop):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch for this
                 coro = task.get_coro()
                 with contextlib.suppress(BaseException):
-                    coro.close()  # type: ignore[union-attr]  # every task of ours has a coroutine
+                    coro.close()

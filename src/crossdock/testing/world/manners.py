@@ -75,7 +75,9 @@ def spoken(manner: Manner, body: bytes, now: Instant, wait_s: int) -> Spoken:  #
             return Spoken(((0.0, b"HTTP/1.1 204 No Content\r\n\r\n"),))
         case Manner.CHUNKED:
             head = b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n"
-            return Spoken(((0.0, head), (0.01, b"%x\r\n%s\r\n" % (len(body), body) if body else b""), (0, b"0\r\n\r\n")))
+            return Spoken(
+                ((0.0, head), (0.01, b"%x\r\n%s\r\n" % (len(body), body) if body else b""), (0, b"0\r\n\r\n"))
+            )
         case Manner.INTERIM:
             return Spoken(((0.0, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n"), (0.02, whole)))
         case Manner.BY_CLOSE:
@@ -104,32 +106,20 @@ def spoken(manner: Manner, body: bytes, now: Instant, wait_s: int) -> Spoken:  #
 
 def _rude(manner: Manner, body: bytes, now: Instant, wait_s: int) -> Spoken:
     match manner:
-        case Manner.GARBAGE:
-            return Spoken(((0.0, b"\x16\x03\x01\x02\x00 this is no HTTP\r\n\r\n"),))
-        case Manner.TWO_LENGTHS:
-            both = b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
-            return Spoken(((0.0, b"HTTP/1.1 200 OK\r\n" + both),))
+        case Manner.THROTTLED:
+            return Spoken(((0.0, answer(429, b"", f"retry-after: {wait_s}\r\n")),))
+        case Manner.RESTING:
+            until = formatdate(now // 1_000 + wait_s, usegmt=True)
+            return Spoken(((0.0, answer(503, b"", f"retry-after: {until}\r\n")),))
         case Manner.TOO_LONG:
             return Spoken(((0.0, b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + (body or b"{}")),), "close")
         case Manner.ENDLESS:
             head = b"HTTP/1.1 500 Oh\r\ntransfer-encoding: chunked\r\n\r\n"
             return Spoken(((0.0, head), *((0.2, b"4000\r\n" + b"x" * 0x4000 + b"\r\n") for _ in range(24))))
-        case Manner.HUGE_HEADERS:
-            return Spoken(((0.0, b"HTTP/1.1 200 OK\r\n" + b"x-more: " + b"y" * 40_000 + b"\r\n\r\n"),))
-        case Manner.REDIRECT:
-            return Spoken(((0.0, answer(302, b"", "location: http://10.0.0.1/\r\n")),))
-        case Manner.UPGRADE:
-            return Spoken(((0.0, b"HTTP/1.1 101 Switching\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"),))
-        case Manner.THROTTLED:
-            return Spoken(((0.0, answer(429, b"", f"retry-after: {wait_s}\r\n")),))
-        case Manner.RESTING:
-            return Spoken(((0.0, answer(503, b"", f"retry-after: {formatdate(now // 1_000 + wait_s, usegmt=True)}\r\n")),))
-        case Manner.BROKEN:
-            return Spoken(((0.0, answer(500, b"oops")),))
         case Manner.FALSE_OK:
             return Spoken(((0.0, answer(200, body or b'{"error": "nothing was done"}')),))
         case _:
-            return Spoken(((0.0, answer(REFUSING.get(manner, 200), body)),))
+            return Spoken(((0.0, FIXED[manner] if manner in FIXED else answer(REFUSING.get(manner, 200), body)),))
 
 
 def answer(status: int, body: bytes, more: str = "") -> bytes:
@@ -140,3 +130,13 @@ def results_of(ids: list[str], statuses: list[int]) -> bytes:
     """A batch's answer, item by item."""
     told = [{"event_id": one, "status": status} for one, status in zip(ids, statuses, strict=True)]
     return json.dumps({"results": told}).encode()
+
+
+FIXED: dict[Manner, bytes] = {
+    Manner.GARBAGE: b"\x16\x03\x01\x02\x00 this is no HTTP\r\n\r\n",
+    Manner.TWO_LENGTHS: b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    Manner.HUGE_HEADERS: b"HTTP/1.1 200 OK\r\n" + b"x-more: " + b"y" * 40_000 + b"\r\n\r\n",
+    Manner.REDIRECT: answer(302, b"", "location: http://10.0.0.1/\r\n"),
+    Manner.UPGRADE: b"HTTP/1.1 101 Switching\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+    Manner.BROKEN: answer(500, b"oops"),
+}

@@ -41,7 +41,8 @@ class Scenario:
 def scenario_of(seed: int) -> Scenario:
     dice = random.Random(f"{seed} plot")
     houses = tuple(
-        tuple(dice.choices(KINDS, (4, 2, 2, 2, 2), k=dice.choice((1, 1, 2, 2, 3)))) for _ in range(dice.choice((1, 2, 2, 3)))
+        tuple(dice.choices(KINDS, (4, 2, 2, 2, 2), k=dice.choice((1, 1, 2, 2, 3))))
+        for _ in range(dice.choice((1, 2, 2, 3)))
     )
     themes = tuple(sorted(dice.sample(sorted(THEMES), dice.choice((1, 2, 2, 3)))))
     weights: dict[str, float] = {}

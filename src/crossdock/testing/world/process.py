@@ -226,7 +226,12 @@ class Process:
         self.timers = Steady(self.clock, self.elapsed)
         """The clock by which it waits."""
         self._stop, self._closing = asyncio.Event(), asyncio.Event()
-        self.engine = SharedEngine(around.engine, self, Disk(self.dice, around.disk_slow, rots_share=around.disk_rots, erased=around.erased), around.witness)
+        self.engine = SharedEngine(
+            around.engine,
+            self,
+            Disk(self.dice, around.disk_slow, rots_share=around.disk_rots, erased=around.erased),
+            around.witness,
+        )
         self.lines = Lines(self._write)
         where = hosts()
         registry = self.engine.registry

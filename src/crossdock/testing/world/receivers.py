@@ -28,8 +28,8 @@ POISON = "poison"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One event of a request, as the far end reads it: whose, through which connection (None: the core's), and canonical
-    JSON of all that came for it."""
+    """One event of a request, as the far end reads it: whose, by which connection (None: the core's), and as canonical
+    JSON all that came for it."""
 
     event_id: EventId
     store: StoreId

@@ -136,9 +136,10 @@ class Senders:
                 "stock": number % 7, "sellable": self.dice.random() < 0.8, "cost_price": HIDDEN_COST,
             }  # fmt: skip
         else:
+            currency = "ZZZ" if odd else "EUR"
             customer = f"{hidden}-{self.dice.randrange(3)}"
             data = {
-                "order_id": named, "channel": open_, "total": {"amount": number + 0.5, "currency": "ZZZ" if odd else "EUR"},
+                "order_id": named, "channel": open_, "total": {"amount": number + 0.5, "currency": currency},
                 "lines": [{"sku": named, "qty": 1, "note": hidden}],
                 "customer": {"id": customer, "email": f"{hidden}@mail.example", "country": "NO"},
             }  # fmt: skip
@@ -220,4 +221,3 @@ def _order(site: Site, fact: Fact) -> dict[str, object]:
         "buyer": {"email": f"{hidden}@mail.example"},
         "ship_to": {"name": hidden, "city": "Bergen", "country": "NO"},
     }  # fmt: skip
-

@@ -221,9 +221,7 @@ class _Lanes(_Reads):
 class _Registry(_Reads):
     """Its listeners hear of this process's own changes, as with every engine that processes share."""
 
-    def __init__(
-        self, inner: Registry, way: _Way, witness: Witness, listeners: list[Callable[[Change], None]]
-    ) -> None:
+    def __init__(self, inner: Registry, way: _Way, witness: Witness, listeners: list[Callable[[Change], None]]) -> None:
         super().__init__(inner, way, witness)
         self._listeners = listeners
 
