@@ -59,6 +59,7 @@ class Job:
 
 
 def play(job: Job) -> Outcome:
+    gc.disable()  # a world makes little that has to be collected, and a collection looks at everything
     if job.seed % SEEDS_BETWEEN_COLLECTIONS == 0:
         gc.collect()
     return run(job.seed, engine_of=ENGINES[job.engine], scenario=PLOTS[job.plot](job.seed))

@@ -64,7 +64,7 @@ class Director:
         acts: list[Callable[[], None]] = [self._send for _ in range(plot.events)]
         names, weights = list(plot.weights), list(plot.weights.values())
         if names:
-            chosen = dice.choices(names, weights, k=max(2, plot.events // 2))
+            chosen = dice.choices(names, weights, k=max(3, plot.events // 2))
             acts += [self._named(name) for name in chosen]
         dice.shuffle(acts)
         return sorted(((dice.random() * plot.seconds, act) for act in acts), key=lambda one: one[0])
@@ -94,7 +94,7 @@ class Director:
     def _burst(self) -> None:
         self._did("burst")
         site = self._dice.choice(self._cast.sites)
-        self._senders.publish(self._cast.house(site), f"b{self._dice.randrange(3)}", count=self._dice.randint(5, 30))
+        self._senders.publish(self._cast.house(site), f"b{self._dice.randrange(3)}", count=self._dice.choice((3, 6, 25)))
 
     def _erase(self) -> None:
         """A person is forgotten: from now on nothing of theirs can be opened."""

@@ -41,25 +41,25 @@ class Scenario:
 def scenario_of(seed: int) -> Scenario:
     dice = random.Random(f"{seed} plot")
     houses = tuple(
-        tuple(dice.choices(KINDS, (4, 2, 2, 2, 2), k=dice.choice((1, 1, 2, 2, 3))))
-        for _ in range(dice.choice((1, 2, 2, 3)))
+        tuple(dice.choices(KINDS, (4, 2, 2, 2, 2), k=dice.choice((1, 1, 2))))
+        for _ in range(dice.choice((1, 1, 2, 2, 3)))
     )
-    themes = tuple(sorted(dice.sample(sorted(THEMES), dice.choice((1, 2, 2, 3)))))
+    themes = tuple(sorted(dice.sample(sorted(THEMES), dice.choice((1, 1, 2, 2, 3)))))
     weights: dict[str, float] = {}
     for theme in themes:
         for act, weight in THEMES[theme].items():
             weights[act] = weights.get(act, 0.0) + weight
-    several = "crashes" in themes or "freezes" in themes or dice.random() < 0.3
+    several = "crashes" in themes or "freezes" in themes or dice.random() < 0.2
     return Scenario(
         wish=Wish(houses),
         plot=Plot(
-            events=dice.choice((6, 10, 10, 16, 24)),
+            events=dice.choice((3, 5, 5, 8, 12)),
             keys=dice.choice((1, 2, 4)),
             seconds=dice.choice((4.0, 12.0, 30.0)),
             weights=weights,
             manners=RELATIVE if "clocks" in themes else tuple(Manner),
         ),
-        processes=dice.choice((2, 3)) if several else 1,
+        processes=dice.choice((2, 2, 3)) if several else 1,
         skews=dice.choice(((0,), (0, 3_000), (0, -DAY_MS, DAY_MS))) if "clocks" in themes else (0,),
         shuffled=dice.random() < 0.5,
         hints_lost=dice.choice((0.0, 0.0, 0.5)),

@@ -27,7 +27,8 @@ from crossdock.testing.world.senders import Manners, Senders
 from crossdock.testing.world.stage import BEGIN, Builder, catalogue
 from crossdock.testing.world.trace import Coverage, Trace
 
-EngineOf = Callable[[Callable[[], Instant]], Engine]
+EngineOf = Callable[[Callable[[], Instant], bool], Engine]
+"""An engine over a clock. The flag says that several processes will share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,9 @@ class Outcome:
         return not self.wrong
 
 
-def memory(clock: Callable[[], Instant]) -> Engine:
-    """The in-memory reference, shared by several processes."""
-    return MemoryEngine(clock, MemorySlots(clock))
+def memory(clock: Callable[[], Instant], shared: bool) -> Engine:
+    """The in-memory reference."""
+    return MemoryEngine(clock, MemorySlots(clock) if shared else None)
 
 
 def run(seed: int, *, engine_of: EngineOf = memory, keep: bool = False, scenario: Scenario | None = None) -> Outcome:
@@ -113,7 +114,7 @@ class World:
         self._loop = VirtualLoop(dice=random.Random(f"{seed} order") if scenario.shuffled else None)
         self._network = Network(self._loop, random.Random(f"{seed} network"), self._fault)
         self._loop.wires = self._network
-        self._engine = engine_of(self.true_time)
+        self._engine = engine_of(self.true_time, scenario.processes > 1)
         self._books = Books(self._loop, self._engine, self.trace, self.coverage)
         self._processes: list[Process] = []
 
