@@ -1,8 +1,9 @@
-"""`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red.
+"""`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red; and those
+that simulated worlds keep, on the in-memory engine.
 
-Options: `--engine sqlite,postgres --rows 1,2,3,4,6,7,19 --kills N --events N --ids N --asks N --seconds N --cuts N
---runs N` (the defaults are the published counts; so many kills are made of each victim). SQLite also has rows on the
-simulated disk: power cuts, and errors of syncs."""
+Options: `--engine sqlite,postgres,world --rows 1,2,3,4,5,6,7,19,20,22 --kills N --events N --ids N --asks N --seconds N`,
+for the simulated disk of SQLite (power cuts, and errors of syncs) `--cuts N --runs N`, and for worlds `--seeds N
+--keys N --jumps N --twice N` (the defaults are the published counts; so many kills are made of each victim)."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from bench.repeats import row_3, row_4
 from bench.result import Result
 from bench.stage import say
 from bench.walls import row_6
+from bench.worlds import row_2_worlds, row_5, row_20, row_22
 from crossdock.demo.processes import DemoFailed
 
 Row = tuple[int, str, Callable[[str, int, str], Result], str, str]
@@ -32,15 +34,33 @@ ON_THE_SIMULATED_DISK: tuple[Row, ...] = (
     (1, "2xx means durable, also when the power is cut", row_1_cuts, "cuts", "synchronous=NORMAL, ack-before-commit"),
     (19, "an error of the disk is an honest refusal", row_19, "runs", "swallow-EIO, go-on-after-EIO"),
 )
-ROWS_OF = {"sqlite": ROWS + ON_THE_SIMULATED_DISK, "postgres": ROWS}
-SABOTAGED = {"kills": 20, "events": 250, "ids": 15, "asks": 2_000, "seconds": 15, "cuts": 400, "runs": 4}
+WORLDS: tuple[Row, ...] = (
+    (2, "nothing vanishes, after each step of a simulated world", row_2_worlds, "seeds", "drop-on-4th-retry"),
+    (5, "order per key, and a stuck key blocks only itself", row_5, "keys", "global-queue"),
+    (20, "clocks may lie", row_20, "jumps", "wall-clock-timers"),
+    (22, "same seed, same run", row_22, "twice", "uuid4-in-core"),
+)
+ROWS_OF = {"sqlite": ROWS + ON_THE_SIMULATED_DISK, "postgres": ROWS, "world": WORLDS}
+SABOTAGED = {
+    "kills": 20,
+    "events": 250,
+    "ids": 15,
+    "asks": 2_000,
+    "seconds": 15,
+    "cuts": 400,
+    "runs": 4,
+    "seeds": 400,
+    "keys": 300,
+    "jumps": 50,
+    "twice": 20,
+}
 """How much of a row is enough to see its planted fault."""
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", default="sqlite,postgres")
-    parser.add_argument("--rows", default="1,2,3,4,6,7,19")
+    parser.add_argument("--engine", default="sqlite,postgres,world")
+    parser.add_argument("--rows", default="1,2,3,4,5,6,7,19,20,22")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--ids", type=int, default=300)
@@ -48,6 +68,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--cuts", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=25_000, help="worlds of row 2")
+    parser.add_argument("--keys", type=int, default=1_000, help="keys of row 5")
+    parser.add_argument("--jumps", type=int, default=2_000, help="worlds of row 20")
+    parser.add_argument("--twice", type=int, default=500, help="worlds of row 22, each played twice")
     return parser.parse_args()
 
 

@@ -126,6 +126,8 @@ class Calls(Record):
         times = self.taken[lane, item.event_id] = self.taken.get((lane, item.event_id), 0) + 1
         self.tell(receiver, "takes", fact.number, times)
         self.repeats += times > 1
+        if times == 1:
+            self.first_takes.append((fact, self.loop.time()))
         if times > 1 or not fact.key or not book.route.ordering:
             return
         last = self.last_taken.get((lane, fact.key), Position(0))

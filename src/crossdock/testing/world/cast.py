@@ -49,7 +49,8 @@ class Cast:
     def _place(self) -> None:
         """Every far end at its address."""
         for house in self._stage.houses:
-            self._receiver("core", core_of(house))
+            if any(site.inbound() is not None for site in house.sites):
+                self._receiver("core", core_of(house))
             for at, site in enumerate(house.sites):
                 if site.kind in SHARED_HOSTS:
                     self._holders[site.kind][site.secrets["api_key"].reveal().decode()] = site

@@ -10,16 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from crossdock.testing.world import plots
+from crossdock.testing.world.plots import PLOTS
 from crossdock.testing.world.run import Outcome, memory, run
 from crossdock.testing.world.trace import Coverage
 
 Say = Callable[[str], None]
 ENGINES = {"memory": memory}
-PLOTS: dict[str, Callable[[int], plots.Scenario]] = {
-    "any": plots.scenario_of,
-    "clocks": plots.clocks,
-}
 SEEDS_BETWEEN_COLLECTIONS = 50
 CHUNK = 20
 
@@ -101,7 +97,8 @@ def main(arguments: Sequence[str] | None = None, say: Say = print) -> int:
     tally = play_all(seeds, engine=given.engine, plot=given.plot, jobs=given.jobs)
     took = max(time.monotonic() - began, 1e-9)
     for outcome in tally.broken:
-        say(f"seed {outcome.seed}: {outcome.wrong}\n  again: {how_to_run(outcome, given.engine, given.plot)}")
+        say(f"seed {outcome.seed}: {outcome.wrong}")
+        say(f"  again: {how_to_run(outcome, given.engine, given.plot)}")
     if given.coverage:
         for line in _coverage(tally.coverage):
             say(line)

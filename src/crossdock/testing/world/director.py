@@ -30,22 +30,24 @@ LOOK_SECONDS = 3.0
 
 @dataclass(slots=True)
 class Plot:
-    """What this world is about. Shares are of all acts."""
+    """What this world is about. `weights` are of acts (see Director); `poison` and `odd` shares of events."""
 
     events: int = 10
     keys: int = 3
     seconds: float = 15.0
+    poison: float = 0.06
+    odd: float = 0.03
     weights: dict[str, float] = field(default_factory=dict)
     manners: tuple[Manner, ...] = tuple(Manner)
 
 
 class Director:
     def __init__(self, cast: Cast, senders: Senders, books: Books, dice: random.Random, plot: Plot) -> None:
-        self._cast = cast
-        self._senders = senders
-        self._books = books
-        self._dice = dice
-        self._plot = plot
+        self.cast = cast
+        self.senders = senders
+        self.books = books
+        self.dice = dice
+        self.plot = plot
         self._errands: dict[asyncio.Task[None], None] = {}
 
     async def play(self) -> None:
@@ -55,19 +57,18 @@ class Director:
             await asyncio.sleep(max(0.0, begin + at - loop.time()))
             act()
         await asyncio.sleep(1.0)
-        await self._put_right()
+        await self.put_right()
 
     # The script
 
     def _script(self) -> list[tuple[float, Callable[[], None]]]:
-        plot, dice = self._plot, self._dice
-        acts: list[Callable[[], None]] = [self._send for _ in range(plot.events)]
+        plot, dice = self.plot, self.dice
+        script = [(dice.random() * plot.seconds, self._send) for _ in range(plot.events)]
         names, weights = list(plot.weights), list(plot.weights.values())
-        if names:
-            chosen = dice.choices(names, weights, k=max(3, plot.events // 2))
-            acts += [self._named(name) for name in chosen]
-        dice.shuffle(acts)
-        return sorted(((dice.random() * plot.seconds, act) for act in acts), key=lambda one: one[0])
+        chosen = dice.choices(names, weights, k=max(3, plot.events // 2)) if names else []
+        # What goes wrong goes wrong rather early, so that it meets something.
+        script += [(dice.random() ** 2 * plot.seconds, self._named(name)) for name in chosen]
+        return sorted(script, key=lambda one: one[0])
 
     def _named(self, name: str) -> Callable[[], None]:
         acts: dict[str, Callable[[], None]] = {
@@ -79,74 +80,74 @@ class Director:
         return acts[name]
 
     def _did(self, what: str) -> None:
-        self._books.coverage.saw("fault", what)
-        self._books.tell("*", what)
+        self.books.coverage.saw("fault", what)
+        self.books.tell("*", what)
 
     def _send(self) -> None:
-        site = self._dice.choice(self._cast.sites)
-        house = self._cast.house(site)
-        key = self._senders.key(self._plot.keys)
-        if site.inbound() is not None and (not outbound(site) or self._dice.random() < 0.5):
-            self._senders.order(site, key)
+        site = self.dice.choice(self.cast.sites)
+        house = self.cast.house(site)
+        key = self.senders.key(self.plot.keys, self.plot.poison, self.plot.odd)
+        if site.inbound() is not None and (not outbound(site) or self.dice.random() < 0.5):
+            self.senders.order(site, key)
         else:
-            self._senders.publish(house, key, count=1 if self._dice.random() < 0.85 else self._dice.randint(2, 4))
+            self.senders.publish(house, key, count=1 if self.dice.random() < 0.85 else self.dice.randint(2, 4))
 
     def _burst(self) -> None:
         self._did("burst")
-        site = self._dice.choice(self._cast.sites)
-        self._senders.publish(self._cast.house(site), f"b{self._dice.randrange(3)}", count=self._dice.choice((3, 6, 25)))
+        site = self.dice.choice(self.cast.sites)
+        self.senders.publish(self.cast.house(site), "b", count=self.dice.choice((3, 6, 25)))
 
     def _erase(self) -> None:
         """A person is forgotten: from now on nothing of theirs can be opened."""
         self._did("erase")
-        self._books.erase(self._dice.choice(self._cast.sites).store, self._dice, self._cast.erased)
+        self.books.erase(self.dice.choice(self.cast.sites).store, self.dice, self.cast.erased)
 
     # Far ends and the network
 
     def _receiver(self) -> Receiver:
-        return self._dice.choice(self._cast.receivers)
+        return self.dice.choice(self.cast.receivers)
 
     def _mood(self) -> None:
         mood = self._receiver().mood
-        mood.honesty = self._dice.choice((0.0, 0.3, 0.7))
-        mood.manners = tuple(self._dice.choices(self._plot.manners, k=3))
-        mood.wait_s = self._dice.choice(((1, 4), (2, 9), (5, 20)))
+        mood.honesty = self.dice.choice((0.0, 0.3, 0.7))
+        mood.manners = tuple(self.dice.choices(self.plot.manners, k=3))
+        mood.wait_s = self.dice.choice(((1, 4), (2, 9), (5, 20)))
         self._did("mood")
 
     def _down(self) -> None:
-        self._receiver().mood.welcome = self._dice.choice(("refused", "silent"))
+        self._receiver().mood.welcome = self.dice.choice(("refused", "silent"))
         self._did("down")
 
     def _up(self) -> None:
-        for receiver in self._cast.receivers:
+        for receiver in self.cast.receivers:
             receiver.mood.welcome = "yes"
         self._did("up")
 
     def _weather(self) -> None:
-        weather = self._cast.network.weather
-        weather.latency_ms = self._dice.choice(((1, 20), (1, 400), (200, 2_000)))
-        weather.nameless = weather.misled = weather.masked = self._dice.choice((0.0, 0.1, 0.4))
+        weather = self.cast.network.weather
+        weather.latency_ms = self.dice.choice(((1, 20), (1, 400), (200, 2_000)))
+        weather.nameless = weather.misled = weather.masked = self.dice.choice((0.0, 0.1, 0.4))
         self._did("weather")
 
     # Processes
 
     def _one(self, *, frozen: bool = False) -> Process | None:
-        living = [one for one in self._cast.living() if one.frozen == frozen]
-        return self._dice.choice(living) if living else None
+        living = [one for one in self.cast.living() if one.frozen == frozen]
+        return self.dice.choice(living) if living else None
 
     def _crash(self) -> None:
         self._fuse("crash", Process.die)
 
     def _freeze(self) -> None:
-        pause = self._dice.choice((0.5, 3.0, 9.5, 12.0, 20.0))
+        pause = self.dice.choice((0.5, 3.0, 9.5, 12.0, 20.0))
 
         def freezes(process: Process) -> None:
             process.freeze()
             self._did("frozen")
-            loop = self._cast.loop
+            loop = self.cast.loop
             loop.world_at(loop.time() + pause, self._thaws, process)
 
-        if self._dice.random() < 0.5:
+        if self.dice.random() < 0.5:
             self._fuse("freeze_in_a_write", freezes)
         elif (process := self._one()) is not None:
             freezes(process)
@@ -155,7 +156,7 @@ class Director:
         """At one of its next writes, before or after it is done."""
         process = self._one()
         if process is not None:
-            process.fuse, process.fused = self._dice.randint(1, 6), ends
+            process.fuse, process.fused = self.dice.randint(1, 6), ends
             self._did(what)
 
     def _thaw(self) -> None:
@@ -169,20 +170,20 @@ class Director:
             self._did("thaw")
 
     def _join(self) -> None:
-        if len(self._cast.living()) < self._cast.processes_max:
-            self._cast.join()
+        if len(self.cast.living()) < self.cast.processes_max:
+            self.cast.join()
             self._did("join")
 
     def _drain(self) -> None:
         process = self._one()
-        if process is not None and len(self._cast.living()) > 1:
+        if process is not None and len(self.cast.living()) > 1:
             process.drain()
             self._did("drain")
 
     def _jump(self) -> None:
         process = self._one()
         if process is not None:
-            process.jump(self._dice.choice((-DAY_MS, DAY_MS, -3_600_000, 3_600_000, -5_000, 5_000)))
+            process.jump(self.dice.choice((-DAY_MS, DAY_MS, -3_600_000, 3_600_000, -5_000, 5_000)))
             self._did("jump")
 
     # People
@@ -198,25 +199,25 @@ class Director:
             try:
                 await errand(process, site)
             except CrossdockError as error:
-                self._books.tell("*", name, "refused", error.code)
-                self._books.coverage.saw("refused", error.code)
+                self.books.tell("*", name, "refused", error.code)
+                self.books.coverage.saw("refused", error.code)
 
         task = process.spawn(done())
         self._errands[task] = None
         task.add_done_callback(lambda one: self._errands.pop(one, None))
 
     def _pause(self) -> None:
-        self._errand("pause", pause, self._dice.choice(self._cast.sites))
+        self._errand("pause", pause, self.dice.choice(self.cast.sites))
 
     def _resume(self) -> None:
-        self._errand("resume", resume, self._dice.choice(self._cast.sites))
+        self._errand("resume", resume, self.dice.choice(self.cast.sites))
 
     def _disable(self) -> None:
-        self._errand("disable", disable, self._dice.choice(self._cast.sites))
+        self._errand("disable", disable, self.dice.choice(self.cast.sites))
 
     def _rotate(self) -> None:
-        site = self._dice.choice(self._cast.sites)
-        secret = self._cast.new_secret(site)
+        site = self.dice.choice(self.cast.sites)
+        secret = self.cast.new_secret(site)
 
         async def rotate(process: Process, site: Site) -> None:
             await process.desk.credentials.set(by(process), site.store, site.connection, secret[0], secret[1])
@@ -224,13 +225,13 @@ class Director:
         self._errand("rotate", rotate, site)
 
     def _configure(self) -> None:
-        back = self._dice.random() < 0.4
-        self._errand("configure", rollback if back else configure, self._dice.choice(self._cast.sites))
+        back = self.dice.random() < 0.4
+        self._errand("configure", rollback if back else configure, self.dice.choice(self.cast.sites))
 
     def _replay(self) -> None:
-        site = self._dice.choice(self._cast.sites)
-        lane = self._dice.choice(site.lanes())
-        parked_only, force = self._dice.random() < 0.6, self._dice.random() < 0.5
+        site = self.dice.choice(self.cast.sites)
+        lane = self.dice.choice(site.lanes())
+        parked_only, force = self.dice.random() < 0.6, self.dice.random() < 0.5
 
         async def replay(process: Process, site: Site) -> None:
             await replayed(process, lane, parked_only, force)
@@ -239,10 +240,10 @@ class Director:
 
     # The end
 
-    async def _put_right(self) -> None:
+    async def put_right(self) -> None:
         """Faults stop. Whoever was frozen goes on, paused connections are resumed, and what is owed is waited for."""
-        cast, loop = self._cast, asyncio.get_running_loop()
-        self._books.tell("* all is put right")
+        cast, loop = self.cast, asyncio.get_running_loop()
+        self.books.tell("* all is put right")
         cast.put_right()
         for process in cast.living():
             process.fuse = None
@@ -252,17 +253,17 @@ class Director:
         last = cast.relieve()
         until = loop.time() + HEALED_SECONDS_MAX
         # Nothing real is polled here: in virtual time a look costs what it looks at.
-        while loop.time() < until and (self._senders.under_way or await self._owed(last)):  # noqa: ASYNC110
+        while loop.time() < until and (self.senders.under_way or await self._owed(last)):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         for lane in await self._owed(last):
-            owed = [fact.number for fact in self._books.owed(lane)]
-            self._books.broken(f"{lane} still owes {owed} after {HEALED_SECONDS_MAX:.0f} s without a fault")
+            owed = [fact.number for fact in self.books.owed(lane)]
+            self.books.broken(f"{lane} still owes {owed} after {HEALED_SECONDS_MAX:.0f} s without a fault")
 
     async def _owed(self, process: Process) -> Sequence[LaneId]:
         """Lanes that have not come to their end. Their connections are resumed, as often as they pause."""
-        owing = self._books.owing()
-        for site in self._cast.sites:
-            row = await self._cast.engine.registry.connection(site.connection)
+        owing = self.books.owing()
+        for site in self.cast.sites:
+            row = await self.cast.engine.registry.connection(site.connection)
             if row is not None and row.state is not ConnectionState.ENABLED:
                 await self._bring_back(process, site)
         return owing
@@ -271,7 +272,7 @@ class Director:
         try:
             await process.spawn(enable(process, site))
         except CrossdockError as error:
-            self._books.tell("*", "not yet enabled", error.code, error.facts)
+            self.books.tell("*", "not yet enabled", error.code, error.facts)
 
 
 def by(process: Process) -> By:

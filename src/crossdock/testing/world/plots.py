@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crossdock.testing.world.director import DAY_MS, Plot
@@ -70,6 +71,9 @@ def scenario_of(seed: int) -> Scenario:
     )
 
 
+HOOKS = Wish((("webhook",), ("webhook",)))
+
+
 def clocks(seed: int) -> Scenario:
     """Wall clocks jump by up to a day, forwards and backwards, while far ends make deliveries wait."""
     dice = random.Random(f"{seed} clocks")
@@ -77,9 +81,106 @@ def clocks(seed: int) -> Scenario:
     weights = {"jump": 6.0, "mood": 3.0, "down": 2.0, "up": 0.5} | ({"crash": 0.5} if several else {})
     return Scenario(
         wish=Wish((("webhook", "orders"), ("webhook",))),
-        plot=Plot(events=16, keys=3, seconds=20.0, weights=weights, manners=RELATIVE),
+        plot=Plot(events=10, keys=3, seconds=15.0, weights=weights, manners=RELATIVE),
         processes=2 if several else 1,
         skews=(0, -DAY_MS, DAY_MS) if several else (0,),
         shuffled=dice.random() < 0.5,
         themes=("clocks",),
     )
+
+
+def leases(seed: int) -> Scenario:
+    """Processes freeze for longer than their leases while far ends take their time, and go on."""
+    dice = random.Random(f"{seed} leases")
+    return Scenario(
+        wish=HOOKS,
+        plot=Plot(
+            events=14,
+            seconds=25.0,
+            weights={"freeze": 5.0, "mood": 4.0, "crash": 0.5},
+            manners=(Manner.SLOW, Manner.LATE, Manner.HANG, Manner.CUT_BEFORE),
+        ),
+        processes=2,
+        shuffled=dice.random() < 0.5,
+        disk_slow=dice.choice((0.0, 0.8)),
+        themes=("leases",),
+    )
+
+
+def refusals(seed: int) -> Scenario:
+    """Far ends that ask for time, that are down, that fail many times in a row; and bursts."""
+    dice = random.Random(f"{seed} refusals")
+    return Scenario(
+        wish=Wish((("webhook",),)),
+        plot=Plot(
+            events=8,
+            keys=dice.choice((1, 2, 8)),
+            seconds=10.0,
+            weights={"mood": 5.0, "burst": 3.0, "down": 2.0, "up": 0.3},
+            manners=(Manner.THROTTLED, Manner.BROKEN, Manner.RESET, Manner.REJECTED),
+        ),
+        shuffled=dice.random() < 0.5,
+        themes=("refusals",),
+    )
+
+
+def rudeness(seed: int) -> Scenario:
+    """Every manner of answering, to every kind of request, some of which cannot even be made."""
+    dice = random.Random(f"{seed} rudeness")
+    return Scenario(
+        wish=Wish((dice.choice((("acme", "batch"), ("batch", "orders"), ("acme", "webhook"), ("batch",))),)),
+        plot=Plot(
+            events=12, keys=2, seconds=12.0, poison=0.05, odd=0.15, weights={"mood": 6.0, "up": 0.5, "burst": 0.5}
+        ),
+        shuffled=dice.random() < 0.5,
+        disk_rots=dice.choice((0.0, 0.05)),
+        themes=("rudeness",),
+    )
+
+
+def chains(seed: int) -> Scenario:
+    """Few keys, whose events wait for each other while the far end fails, refuses, and is asked again."""
+    dice = random.Random(f"{seed} chains")
+    return Scenario(
+        wish=Wish((("orders",),)),
+        plot=Plot(
+            events=12,
+            keys=dice.choice((1, 2)),
+            seconds=15.0,
+            weights={"mood": 5.0, "replay": 4.0, "crash": 0.3},
+            manners=(Manner.BROKEN, Manner.BROKEN, Manner.REJECTED),
+        ),
+        shuffled=dice.random() < 0.5,
+        hints_lost=0.3,
+        themes=("chains",),
+    )
+
+
+def people(seed: int) -> Scenario:
+    """People pause, resume, change and replay, while everything runs."""
+    dice = random.Random(f"{seed} people")
+    return Scenario(
+        wish=Wish((("webhook", "orders"), ("urgent",))),
+        plot=Plot(
+            events=12,
+            keys=2,
+            seconds=40.0,
+            poison=0.2,
+            weights={"replay": 5.0, "pause": 2.0, "resume": 1.0, "configure": 1.0, "disable": 0.5, "mood": 3.0},
+            manners=(Manner.BROKEN, Manner.REJECTED, Manner.OK),
+        ),
+        processes=dice.choice((1, 2)),
+        shuffled=dice.random() < 0.5,
+        themes=("people",),
+    )
+
+
+PLOTS: dict[str, Callable[[int], Scenario]] = {
+    "any": scenario_of,
+    "clocks": clocks,
+    "leases": leases,
+    "refusals": refusals,
+    "people": people,
+    "rudeness": rudeness,
+    "chains": chains,
+}

@@ -26,6 +26,10 @@ POISON = "poison"
 """An order or product of this name is one that a far end will never take."""
 
 
+STUCK = "stuck"
+"""And one of this name fails again and again, as long as the mood says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One event of a request, as the far end reads it: whose, by which connection (None: the core's), and as canonical
@@ -36,6 +40,7 @@ class Item:
     site: Site | None
     data: bytes = field(repr=False)
     poisoned: bool
+    stuck: bool = False
 
 
 class Watcher(Protocol):
@@ -58,6 +63,7 @@ class Mood:
     manners: tuple[Manner, ...] = (Manner.BROKEN,)
     welcome: str = "yes"
     wait_s: tuple[int, int] = (1, 5)
+    sticks: bool = False
 
 
 class Receiver:
@@ -123,6 +129,8 @@ class Receiver:
     def _manner(self, items: list[Item]) -> Manner:
         if self.kind != "batch" and any(item.poisoned for item in items):
             return Manner.REJECTED
+        if self.mood.sticks and any(item.stuck for item in items):
+            return Manner.BROKEN
         if self._dice.random() < self.mood.honesty:
             return self._dice.choice(HONEST)
         return self._dice.choice(self.mood.manners)
@@ -199,7 +207,7 @@ def _batch(heard: Heard, sites: Mapping[str, Site]) -> list[Item] | None:
 
 def _item(name: str, store: StoreId, site: Site | None, data: object) -> Item:
     canonical = json.dumps(data, sort_keys=True).encode()
-    return Item(EventId(name), store, site, canonical, POISON.encode() in canonical)
+    return Item(EventId(name), store, site, canonical, POISON.encode() in canonical, STUCK.encode() in canonical)
 
 
 def _json(body: bytes) -> object:

@@ -51,6 +51,7 @@ class Record:
     failures: dict[Flow, int] = field(default_factory=dict)
     paused: dict[str, float] = field(default_factory=dict)
     repeats: int = 0
+    first_takes: list[tuple[Fact, float]] = field(default_factory=list)
     told_to_wait: dict[EventId, bool] = field(default_factory=dict)
     erased: set[tuple[StoreId, bytes]] = field(default_factory=set)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)

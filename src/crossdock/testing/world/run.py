@@ -57,8 +57,11 @@ def memory(clock: Callable[[], Instant], shared: bool) -> Engine:
 
 def run(seed: int, *, engine_of: EngineOf = memory, keep: bool = False, scenario: Scenario | None = None) -> Outcome:
     """Plays the world of `seed`. Raises nothing: what goes wrong is the outcome."""
+    return play(World(seed, scenario or scenario_of(seed), engine_of, keep))
+
+
+def play(world: World) -> Outcome:
     catalogue()
-    world = World(seed, scenario or scenario_of(seed), engine_of, keep)
     with quiet(), guarded(world.breached), recorded(world.coverage):
         return world.play()
 
@@ -105,17 +108,20 @@ def recorded(coverage: Coverage) -> Iterator[None]:
 
 
 class World:
-    def __init__(self, seed: int, scenario: Scenario, engine_of: EngineOf, keep: bool) -> None:
+    def __init__(
+        self, seed: int, scenario: Scenario, engine_of: EngineOf, keep: bool, direct: type[Director] = Director
+    ) -> None:
         self.seed = seed
         self.coverage = Coverage()
         self.trace = Trace(keep)
         self._scenario = scenario
+        self._direct = direct
         self._dice = random.Random(f"{seed} world")
         self._loop = VirtualLoop(dice=random.Random(f"{seed} order") if scenario.shuffled else None)
         self._network = Network(self._loop, random.Random(f"{seed} network"), self._fault)
         self._loop.wires = self._network
         self._engine = engine_of(self.true_time, scenario.processes > 1)
-        self._books = Books(self._loop, self._engine, self.trace, self.coverage)
+        self.books = Books(self._loop, self._engine, self.trace, self.coverage)
         self._processes: list[Process] = []
 
     def true_time(self) -> Instant:
@@ -130,7 +136,7 @@ class World:
         finally:
             for process in self._processes:
                 process.bury()
-            self._loop.put_away([one for one in self._books.tasks if not one.done()])
+            self._loop.put_away([one for one in self.books.tasks if not one.done()])
             self._loop.close()
         return Outcome(
             seed=self.seed,
@@ -138,8 +144,8 @@ class World:
             trace_hash=self.trace.hash(),
             steps=self._loop.steps,
             virtual_seconds=self._loop.time() - BEGIN_SECONDS,
-            events=len(self._books.by_id),
-            repeats=self._books.repeats,
+            events=len(self.books.by_id),
+            repeats=self.books.repeats,
             coverage=self.coverage,
             lines=tuple(self.trace.lines),
         )
@@ -148,31 +154,31 @@ class World:
         scenario = self._scenario
         await self._engine.start()
         stage = await Builder(self._engine, random.Random(f"{self.seed} stage")).build(scenario.wish)
-        self._books.open_books(stage)
+        self.books.open_books(stage)
         around = Surroundings(
             loop=self._loop,
             engine=self._engine,
             network=self._network,
-            witness=self._books,
+            witness=self.books,
             root=stage.root,
             told=self._told,
             hints_lost=scenario.hints_lost,
             disk_slow=scenario.disk_slow,
             disk_rots=scenario.disk_rots,
         )
-        cast = Cast(around, stage, self._books, random.Random(f"{self.seed} cast"))
+        cast = Cast(around, stage, self.books, random.Random(f"{self.seed} cast"))
         cast.processes, cast.processes_max, cast.skews = self._processes, scenario.processes, scenario.skews
         self._engine.journal.on_news(lambda stores: _hinted(cast, stores))
         senders = Senders(
-            self._books, self._network, random.Random(f"{self.seed} senders"), self.true_time, cast.serving
+            self.books, self._network, random.Random(f"{self.seed} senders"), self.true_time, cast.serving
         )
         senders.manners = Manners(*scenario.manners)
         for _ in range(scenario.processes):
             cast.join()
         plot = scenario.plot
-        await Director(cast, senders, self._books, random.Random(f"{self.seed} director"), plot).play()
+        await self._direct(cast, senders, self.books, random.Random(f"{self.seed} director"), plot).play()
         self._loop.fail_if_broken()
-        self._books.close()
+        self.books.close()
 
     def _fault(self, what: str) -> None:
         self.coverage.saw("fault", what)
@@ -184,7 +190,7 @@ class World:
     def _told(self, process: Process, name: str, fields: Mapping[str, Value]) -> None:
         shown = " ".join(f"{key}={value}" for key, value in fields.items() if key not in UNSTABLE)
         self.trace.tell(self._loop.time(), process, name, shown)
-        self._books.line(process, name, fields)
+        self.books.line(process, name, fields)
 
 
 UNSTABLE: frozenset[str] = frozenset()

@@ -109,7 +109,7 @@ class Senders:
 
     def publish(self, house: House, key: str, *, count: int = 1) -> None:
         """The core tells of a product or of an order, or of several at once."""
-        events = [self._core_event(house, key) for _ in range(count)]
+        events = [self._core_event(house, f"{key}{at}" if at else key) for at in range(count)]
         facts = [fact for fact, _ in events]
         batch = count > 1
         body = json.dumps([one for _, one in events] if batch else events[0][1]).encode()
@@ -190,12 +190,12 @@ class Senders:
 
         self.send(Post(f"/in/{site.connection}/{route.name}", body, [fact], headers, "198.51.100.9"))
 
-    def key(self, count: int) -> str:
+    def key(self, count: int, poison: float, odd: float) -> str:
         """Of an order or a product; now and then one that no far end ever takes, or that makes no sound request."""
         drawn = self.dice.random()
-        if drawn < 0.06:
+        if drawn < poison:
             return f"{POISON}-0"
-        return ODD if drawn < 0.09 else f"k{self.dice.randrange(count)}"
+        return ODD if drawn < poison + odd else f"k{self.dice.randrange(count)}"
 
 
 def outbound(site: Site) -> bool:
