@@ -1,9 +1,10 @@
 """`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red; and those
 that simulated worlds keep, on the in-memory engine.
 
-Options: `--engine sqlite,postgres,world --rows 1,2,3,4,5,6,7,19,20,22 --kills N --events N --ids N --asks N --seconds N`,
-for the simulated disk of SQLite (power cuts, and errors of syncs) `--cuts N --runs N`, and for worlds `--seeds N
---keys N --jumps N --twice N` (the defaults are the published counts; so many kills are made of each victim)."""
+Options: `--engine sqlite,postgres,world --rows 1,2,3,4,5,6,7,19,20,22`, and how much of each: `--kills N --events N
+--ids N --asks N --seconds N`, on the simulated disk of SQLite (power cuts, and errors of syncs) `--cuts N --runs N`,
+in worlds `--seeds N --keys N --jumps N --twice N`. The defaults are the published counts; so many kills are made of
+each victim."""
 
 from __future__ import annotations
 
