@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -110,6 +110,17 @@ def arrived(store: StoreId, head: Position, digest: str) -> AuditEntry:
     return replace(NORTHS.audit(), action="store.moved", detail={"head": head, "digest": digest})
 
 
+class Here(dict[str, PostgresPlace]):
+    """Cells that are open already."""
+
+    @property
+    def names(self) -> Collection[str]:
+        return self.keys()
+
+    async def at(self, cell: str) -> PostgresPlace:
+        return self[cell]
+
+
 @asynccontextmanager
 async def moving(ends: Ends, freight: Mapping[str, str], homes: Mapping[str, str], said: list[str]) -> Any:
     """A mover with these queries; `said` gets each statement that goes to a server."""
@@ -119,7 +130,7 @@ async def moving(ends: Ends, freight: Mapping[str, str], homes: Mapping[str, str
         pool.count_queries(said.append)
         await pool.open()
     try:
-        places = dict(zip("ab", map(PostgresPlace, pools), strict=True))
+        places = Here(zip("ab", map(PostgresPlace, pools), strict=True))
         yield Moving(directory, places, arrived, pause=no_pause)
     finally:
         for pool in (*pools, directory.pool):
@@ -260,7 +271,7 @@ def test_the_store_and_the_platforms_rows_arrive_and_are_forgotten(ends: Ends, h
     assert honest.heard["there already"] is None
     left = {table for table, rows in honest.own.items() if rows and table.endswith(" here") and "platform" not in table}
     assert left == {"crossdock.journals here", "crossdock.audit here", "crossdock_directory.cells_directory here"}
-    assert honest.heard["forgotten"] == sum(
+    assert honest.heard["forgotten"].rows == sum(
         len(rows) for table, rows in ends.here.rows(NORTH).items() if f"{table} here" not in left
     )
     assert CANARY not in str((honest.heard, honest.own))
