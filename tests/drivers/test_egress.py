@@ -58,7 +58,7 @@ async def said(egress: Egress, to: Target, **other: object) -> tuple[AnswerKind,
 async def test_a_name_with_an_answer_that_is_not_public_is_never_called(address: str) -> None:
     for answers in ([address], ["8.8.8.8", address], [address, "8.8.8.8"]):
         egress = Watched(PRODUCTION, Names(answers))
-        assert await said(egress, public_target()) == (AnswerKind.UNREACHABLE, "unreachable")
+        assert await said(egress, public_target()) == (AnswerKind.UNREACHABLE, "dns")
         assert isinstance(
             await egress.open_stream(STORE, CONNECTION, public_target("m.acme.example", 587, "smtp"), 1000),
             EgressFailure,
@@ -76,8 +76,7 @@ async def test_a_literal_or_crooked_host_is_not_even_looked_up(host: str) -> Non
 
 async def test_a_rebinding_name_is_refused_when_it_turns() -> None:
     egress = Watched(PRODUCTION, Names(["8.8.8.8"], ["127.0.0.1"]))
-    for _ in range(3):
-        assert await said(egress, public_target()) == (AnswerKind.UNREACHABLE, "unreachable")
+    assert [(await said(egress, public_target()))[1] for _ in range(3)] == ["connect", "dns", "dns"]
     assert egress.dialled == ["8.8.8.8"]
 
 
@@ -88,9 +87,15 @@ async def test_a_call_goes_to_the_very_address_that_was_vetted() -> None:
     assert (names.asked, egress.dialled) == (1, ["8.8.8.8", "2606:4700::1111"])
 
 
-async def test_no_answer_and_closed_look_the_same() -> None:
-    seen = {await said(Watched(PRODUCTION, Names(one)), public_target()) for one in ([], ["8.8.8.8"], ["10.0.0.1"])}
-    assert seen == {(AnswerKind.UNREACHABLE, "unreachable")}
+async def test_a_name_of_a_private_address_looks_like_no_name() -> None:
+    private = (["10.0.0.1"], ["169.254.169.254"], ["8.8.8.8", "10.0.0.1"], ["fd00::1"])
+    seen = {await said(Watched(PRODUCTION, Names(one)), public_target()) for one in ([], *private)}
+    assert seen == {(AnswerKind.UNREACHABLE, "dns")}
+
+
+async def test_a_public_address_that_nobody_answers_at_is_told_apart() -> None:
+    seen = await said(Watched(PRODUCTION, Names(["8.8.8.8"])), public_target())
+    assert seen == (AnswerKind.UNREACHABLE, "connect")
 
 
 async def test_a_canary_on_loopback_hears_nothing_by_any_forbidden_road() -> None:
@@ -152,7 +157,7 @@ async def test_outside_production_a_live_host_is_never_called(environment: Envir
 
 async def test_our_own_listening_address_is_never_called() -> None:
     egress = Watched(EgressPolicy(Environment.PRODUCTION, own=frozenset({("8.8.8.8", 443)})), Names(["8.8.8.8"]))
-    assert await said(egress, public_target()) == (AnswerKind.UNREACHABLE, "unreachable")
+    assert await said(egress, public_target()) == (AnswerKind.UNREACHABLE, "dns")
     assert egress.dialled == []
 
 
@@ -162,7 +167,7 @@ async def test_our_own_listening_address_is_never_called() -> None:
 async def test_only_https_ports_are_called(port: int, ok: bool) -> None:
     egress = Watched(PRODUCTION, Names(["8.8.8.8"]))
     assert await said(egress, public_target(port=port)) == (
-        (AnswerKind.UNREACHABLE, "unreachable") if ok else (AnswerKind.FORBIDDEN, "port")
+        (AnswerKind.UNREACHABLE, "connect") if ok else (AnswerKind.FORBIDDEN, "port")
     )
     assert bool(egress.dialled) is ok
 

@@ -74,4 +74,4 @@ async def test_only_the_right_certificate_for_the_name_is_spoken_to(
     assert bool(seen) is answered
     for one in said:
         if isinstance(one, EgressFailure):
-            assert (one.kind, one.code) == (AnswerKind.UNREACHABLE, "unreachable")
+            assert (one.kind, one.code) == (AnswerKind.UNREACHABLE, "tls")

@@ -67,7 +67,7 @@ def test_a_push_waits_for_a_core_that_is_down(tmp_path_factory: pytest.TempPathF
         assert plain(floor, connection, order("o-2"), TILL).status == 202
         route = f"/v1/stores/north/connections/{connection}/routes/order-in"
         tried = until(lambda: floor.house.ok("GET", f"{route}/attempts")["items"], "an attempt")
-        assert tried[0]["answer"] == "unreachable"
+        assert (tried[0]["answer"], tried[0]["code"]) == ("unreachable", "connect")
         with receiving(port) as core:
             (came,) = core.wait_for(1)
             assert [one["delivered"] for one in floor.at_rest("north")] == [1]

@@ -67,9 +67,11 @@ def answer_of(outcome: HttpAnswer | EgressFailure, rule: RetryRule, now: Instant
 
 
 def item_answer(status: object, rule: RetryRule, took_ms: int) -> Answer:
-    """The answer for one item of a batch, from the status that the far end gave it."""
+    """The answer for one item of a batch, from the status that the far end gave it: `item_422` where it refused that
+    one."""
     if isinstance(status, str) and status.isascii() and status.isdigit() and len(status) == 3:
         status = int(status)
     if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 599:
         return Answer(AnswerKind.BROKEN, "item_missing", took_ms)
-    return Answer(kind_of(status, rule), f"http_{status}", took_ms, status)
+    kind = kind_of(status, rule)
+    return Answer(kind, f"{'item' if kind is AnswerKind.REJECTED else 'http'}_{status}", took_ms, status)

@@ -3,7 +3,8 @@
 For each new connection: the name is resolved once, within the deadline; if any answer is not a public address nothing
 is called; otherwise the socket goes to one of those very addresses, and its peer is checked again. TLS verifies the
 name. Redirects are answers, never followed; nothing is read from the environment; nothing is decompressed; time and
-bytes are bounded. Failures carry one fixed code, `unreachable`, so that no store can map a network by asking.
+bytes are bounded. Of a failure a store hears one of a few codes. Nothing is told of an address that is not public: a
+name that leads to one and a name that does not exist are both `dns`, so that no store can map a network by asking.
 
 A kept connection belongs to one store, one connection and one destination, and leads to the address that was vetted
 when it was opened; it lives at most CONNECTION_SECONDS_MAX, so that a change of DNS is seen.
@@ -50,6 +51,10 @@ SocketOf: TypeAlias = "Callable[[int], socket.socket]"
 
 def system_socket(family: int) -> socket.socket:
     return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+
+
+CODES = {"dns": "dns", "not_public": "dns", "own_address": "dns", "connect": "connect", "tls": "tls"}
+"""What a store hears of a connection that was not made; anything else is `unreachable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +192,14 @@ class Egress:
         origin = _origin(request)
         line = self._pool.take(origin, loop.time()) or await self._open(origin, request.target, loop)
         if isinstance(line, str):
-            return EgressFailure(AnswerKind.UNREACHABLE, "unreachable", why=line)
+            return _unreachable(line)
         sent.append(line)
         match await line.send(_bytes(request), request.answer_bytes_max):
             case RawAnswer() as answer:
                 return answer
             case Broken.CLOSED:
                 # It may have been read before the far end went: no second write here, the lane decides.
-                return EgressFailure(AnswerKind.UNREACHABLE, "unreachable", why=str(Broken.CLOSED))
+                return _unreachable(str(Broken.CLOSED))
             case broken:
                 return EgressFailure(AnswerKind.BROKEN, str(broken), why=str(broken))
 
@@ -242,7 +247,7 @@ class Egress:
         except TimeoutError:
             found = "deadline"
         if isinstance(found, str):
-            return EgressFailure(AnswerKind.UNREACHABLE, "unreachable", why=found)
+            return _unreachable(found)
         return found
 
     # The guard
@@ -316,6 +321,10 @@ class Egress:
         finally:
             if not kept:
                 one.close()
+
+
+def _unreachable(why: str) -> EgressFailure:
+    return EgressFailure(AnswerKind.UNREACHABLE, CODES.get(why, "unreachable"), why=why)
 
 
 def path_allowed(path: str, patterns: Sequence[str]) -> bool:
