@@ -3,8 +3,8 @@ that simulated worlds keep, on the in-memory engine.
 
 Options: `--engine sqlite,postgres,world --rows 1,2,3,4,5,6,7,19,20,22`, and how much of each: `--kills N --events N
 --ids N --asks N --seconds N`, on the simulated disk of SQLite (power cuts, and errors of syncs) `--cuts N --runs N`,
-in worlds `--seeds N --keys N --jumps N --twice N`. The defaults are the published counts; so many kills are made of
-each victim."""
+in worlds `--seeds N --outages N --keys N --jumps N --twice N`. The defaults are the published counts; each
+victim is killed so many times."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ WORLDS: tuple[Row, ...] = (
     (20, "clocks may lie", row_20, "jumps", "wall-clock-timers"),
     (22, "same seed, same run", row_22, "twice", "uuid4-in-core"),
 )
-ROWS_OF = {"sqlite": ROWS + ON_THE_SIMULATED_DISK, "postgres": ROWS, "world": WORLDS}
+WORLDS_ON_DISK: tuple[Row, ...] = (
+    (2, "nothing vanishes, in worlds that lose their power", row_2_worlds, "outages", "synchronous=NORMAL"),
+    (22, "same seed, same run, on the simulated disk", row_22, "twice", "uuid4-in-core"),
+)
+ROWS_OF = {"sqlite": ROWS + ON_THE_SIMULATED_DISK + WORLDS_ON_DISK, "postgres": ROWS, "world": WORLDS}
 SABOTAGED = {
     "kills": 20,
     "events": 250,
@@ -52,6 +56,7 @@ SABOTAGED = {
     "runs": 4,
     "seeds": 400,
     "keys": 300,
+    "outages": 100,
     "jumps": 50,
     "twice": 20,
 }
@@ -70,6 +75,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=25_000, help="worlds of row 2")
+    parser.add_argument("--outages", type=int, default=5_000, help="worlds of row 2 on the simulated disk")
     parser.add_argument("--keys", type=int, default=1_000, help="keys of row 5")
     parser.add_argument("--jumps", type=int, default=2_000, help="worlds of row 20")
     parser.add_argument("--twice", type=int, default=500, help="worlds of row 22, each played twice")

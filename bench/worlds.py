@@ -1,6 +1,7 @@
-"""Rows 2, 5, 20 and 22: simulated worlds (crossdock.testing.world) on the in-memory engine, on every core.
+"""Rows 2, 5, 20 and 22: simulated worlds (crossdock.testing.world) on every core: on the in-memory engine, and rows 2
+and 22 also on SQLite, whose simulated disk loses its power.
 
-A planted fault is one of tests/world/saboteurs.py, which the tests show to be found too."""
+A planted fault is one of tests/world/saboteurs.py or of `lax`, which the tests show to be found too."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from bench.lax import LAX
 from bench.result import Result, below
 from crossdock.testing.world.command import Job, Tally
 from crossdock.testing.world.command import play as one
@@ -23,11 +25,15 @@ PLANTED = Path(__file__).resolve().parents[1] / "tests" / "world"
 SHARE = 25
 """Seeds that a process plays before the next share is given out."""
 PLAYED = "from bench.worlds import counted, play, told; import sys; print(told(counted(play(*sys.argv[1:]))))"
+ENGINES = {"world": "memory", "sqlite": "sqlite"}
+"""What the engine of a promise is in a world."""
 
 
 def planted(saboteur: str) -> AbstractContextManager[None]:
     if not saboteur:
         return nullcontext()
+    if saboteur in LAX:
+        return LAX[saboteur]()
     sys.path.insert(0, str(PLANTED))
     from saboteurs import FUNCTIONS  # noqa: PLC0415  # tests/world is no package of ours
 
@@ -35,9 +41,9 @@ def planted(saboteur: str) -> AbstractContextManager[None]:
     return active
 
 
-def play(plot: str, first: str, last: str, saboteur: str) -> list[Outcome]:
+def play(engine: str, plot: str, first: str, last: str, saboteur: str) -> list[Outcome]:
     with planted(saboteur):
-        return [one(Job(seed, "memory", plot)) for seed in range(int(first), int(last) + 1)]
+        return [one(Job(seed, ENGINES[engine], plot)) for seed in range(int(first), int(last) + 1)]
 
 
 def counted(outcomes: Iterable[Outcome]) -> Tally:
@@ -47,14 +53,16 @@ def counted(outcomes: Iterable[Outcome]) -> Tally:
     return tally
 
 
-def played(plot: str, count: int, saboteur: str) -> Tally:
+def played(engine: str, plot: str, count: int, saboteur: str) -> Tally:
     """Seeds 1 to `count`, shared out."""
-    shares = [(plot, str(first), str(min(count, first + SHARE - 1)), saboteur) for first in range(1, count + 1, SHARE)]
+    shares = [
+        (engine, plot, str(first), str(min(count, first + SHARE - 1)), saboteur) for first in range(1, count + 1, SHARE)
+    ]
     with multiprocessing.get_context("spawn").Pool() as pool:
         return counted(outcome for outcomes in pool.imap(_share, shares) for outcome in outcomes)
 
 
-def _share(share: tuple[str, str, str, str]) -> list[Outcome]:
+def _share(share: tuple[str, str, str, str, str]) -> list[Outcome]:
     return play(*share)
 
 
@@ -64,13 +72,14 @@ def _first(tally: Tally) -> str:
 
 def row_2_worlds(engine: str, count: int, saboteur: str) -> Result:
     """Every ledger closes and nothing vanishes, after each step of `count` worlds."""
-    del engine
     began = time.monotonic()
-    tally = played("any", count, saboteur)
+    tally = played(engine, "any" if engine == "world" else "outages", count, saboteur)
     took = time.monotonic() - began
+    cuts = tally.coverage.of("fault").get("power_cut", 0)
     seen = (
         f"{len(tally.broken)} of {tally.seeds} seeds broken{below(len(tally.broken), tally.seeds)}, "
-        f"{tally.events} events, {tally.seeds / took:.0f} seeds a second{_first(tally)}"
+        f"{tally.events} events{f', {cuts} power cuts' if cuts else ''}, {tally.seeds / took:.0f} seeds a second"
+        f"{_first(tally)}"
     )
     return Result(not tally.broken, seen)
 
@@ -88,7 +97,7 @@ def row_5(engine: str, count: int, saboteur: str) -> Result:
 def row_20(engine: str, count: int, saboteur: str) -> Result:
     """Clocks that jump by up to a day: nothing is lost, nothing is sent early."""
     del engine
-    tally = played("clocks", count, saboteur)
+    tally = played("world", "clocks", count, saboteur)
     jumps = tally.coverage.of("fault").get("jump", 0)
     return Result(
         not tally.broken,
@@ -99,8 +108,7 @@ def row_20(engine: str, count: int, saboteur: str) -> Result:
 
 def row_22(engine: str, count: int, saboteur: str) -> Result:
     """Each seed twice, in processes whose hashes differ: the same traces."""
-    del engine
-    began = [_under(hash_seed, count, saboteur) for hash_seed in (1, 2)]
+    began = [_under(engine, hash_seed, count, saboteur) for hash_seed in (1, 2)]
     hashes = [one.communicate()[0].strip() for one in began]
     same = len(set(hashes)) == 1 and all(hashes)
     shown = " and ".join(one[:40] for one in hashes)
@@ -111,8 +119,8 @@ def told(tally: Tally) -> str:
     return f"{len(tally.broken)} broken, traces {tally.hash}"
 
 
-def _under(hash_seed: int, count: int, saboteur: str) -> subprocess.Popen[str]:
-    command: Sequence[str] = [sys.executable, "-c", PLAYED, "any", "1", str(count), saboteur]
+def _under(engine: str, hash_seed: int, count: int, saboteur: str) -> subprocess.Popen[str]:
+    command: Sequence[str] = [sys.executable, "-c", PLAYED, engine, "any", "1", str(count), saboteur]
     return subprocess.Popen(
         command, env={**os.environ, "PYTHONHASHSEED": str(hash_seed)}, stdout=subprocess.PIPE, text=True
     )

@@ -13,6 +13,7 @@ from crossdock.testing.world.network import Network, Weather
 from crossdock.testing.world.process import Process, Surroundings
 from crossdock.testing.world.receivers import Identify, Mood, Receiver, Watcher, core_of, hook_of, shared_of
 from crossdock.testing.world.stage import SHARED_HOSTS, SLOTS, House, Site, Stage
+from crossdock.testing.world.storage import Storage
 
 
 class Cast:
@@ -43,8 +44,12 @@ class Cast:
         return self._around.network
 
     @property
+    def storage(self) -> Storage:
+        return self._around.storage
+
+    @property
     def engine(self) -> Engine:
-        return self._around.engine
+        return self.storage.engine
 
     def _place(self) -> None:
         """Every far end at its address."""
@@ -101,8 +106,9 @@ class Cast:
         self._around.told(process, "world.crashed", {})
 
     def put_right(self) -> None:
-        """The network and the far ends are as they should be, and nobody joins any more."""
+        """The network, the disk and the far ends are as they should be, and nobody joins any more."""
         self.healed = True
+        self._around.storage.mend()
         self.network.weather = Weather()
         for receiver in self.receivers:
             receiver.mood = Mood()
@@ -110,6 +116,8 @@ class Cast:
     def relieve(self) -> Process:
         """Everybody is relieved by one whose clock is ahead of all that any of them ever had: what they were to wait
         for is due. Who was alone all the time goes on alone, whatever its clock did."""
+        if self._around.storage.embedded:
+            return next(iter(self.living()), None) or self.join()
         if len(self.processes) == 1 and self.living():
             return self.processes[0]
         ahead = max((one.skew_max_ms for one in self.processes), default=0)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from crossdock.testing.world.plots import PLOTS
-from crossdock.testing.world.run import Outcome, memory, run
+from crossdock.testing.world.run import Outcome, run
+from crossdock.testing.world.storage import memory, sqlite
 from crossdock.testing.world.trace import Coverage
 
 Say = Callable[[str], None]
-ENGINES = {"memory": memory}
+ENGINES = {"memory": memory, "sqlite": sqlite}
 SEEDS_BETWEEN_COLLECTIONS = 50
 CHUNK = 20
 
@@ -58,7 +59,7 @@ def play(job: Job) -> Outcome:
     gc.disable()  # a world makes little that has to be collected, and a collection looks at everything
     if job.seed % SEEDS_BETWEEN_COLLECTIONS == 0:
         gc.collect()
-    return run(job.seed, engine_of=ENGINES[job.engine], scenario=PLOTS[job.plot](job.seed))
+    return run(job.seed, storage_of=ENGINES[job.engine], scenario=PLOTS[job.plot](job.seed))
 
 
 def play_all(seeds: Sequence[int], *, engine: str = "memory", plot: str = "any", jobs: int = 1) -> Tally:
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None, say: Say = print) -> int:
 def _traced(seeds: Iterable[int], given: argparse.Namespace, say: Say) -> int:
     broken = 0
     for seed in seeds:
-        outcome = run(seed, engine_of=ENGINES[given.engine], scenario=PLOTS[given.plot](seed), keep=True)
+        outcome = run(seed, storage_of=ENGINES[given.engine], scenario=PLOTS[given.plot](seed), keep=True)
         for line in outcome.lines:
             say(line)
         say(f"seed {seed}: {outcome.wrong or 'every promise held'}; trace {outcome.trace_hash}")

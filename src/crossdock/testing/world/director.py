@@ -22,6 +22,7 @@ from crossdock.testing.world.process import Process
 from crossdock.testing.world.receivers import Receiver
 from crossdock.testing.world.senders import Senders, outbound
 from crossdock.testing.world.stage import CONTRACTS, Site, catalogue
+from crossdock.testing.world.storage import CALLS_MAX
 
 DAY_MS = 86_400_000
 HEALED_SECONDS_MAX = 900.0
@@ -76,6 +77,7 @@ class Director:
             "thaw": self._thaw, "join": self._join, "drain": self._drain, "jump": self._jump, "pause": self._pause,
             "resume": self._resume, "configure": self._configure, "replay": self._replay, "disable": self._disable,
             "burst": self._burst, "weather": self._weather, "rotate": self._rotate, "erase": self._erase,
+            "power": self._power,
         }  # fmt: skip
         return acts[name]
 
@@ -158,6 +160,14 @@ class Director:
         if process is not None:
             process.fuse, process.fused = self.dice.randint(1, 6), ends
             self._did(what)
+
+    def _power(self) -> None:
+        """The process ends at one of its next calls of the disk, and mostly the power with it."""
+        process = self._one()
+        if process is not None and self.cast.storage.embedded:
+            with_power = self.dice.random() < 0.7
+            self.cast.storage.order_end(self.dice.randint(1, CALLS_MAX), power=with_power)
+            self._did("power_cut" if with_power else "crash_at_the_disk")
 
     def _thaw(self) -> None:
         process = self._one(frozen=True)
@@ -253,7 +263,7 @@ class Director:
         last = cast.relieve()
         until = loop.time() + HEALED_SECONDS_MAX
         # Nothing real is polled here: in virtual time a look costs what it looks at.
-        while loop.time() < until and (self.senders.under_way or await self._owed(last)):  # noqa: ASYNC110
+        while loop.time() < until and (not last.serving or self.senders.under_way or await self._owed(last)):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         for lane in await self._owed(last):
             owed = [fact.number for fact in self.books.owed(lane)]

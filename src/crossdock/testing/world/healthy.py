@@ -8,8 +8,9 @@ from crossdock.model.limits import SECOND_MS
 from crossdock.testing.world.director import Director, Plot
 from crossdock.testing.world.plots import Scenario
 from crossdock.testing.world.receivers import STUCK
-from crossdock.testing.world.run import World, memory, play
+from crossdock.testing.world.run import World, play
 from crossdock.testing.world.stage import BEGIN, Wish
+from crossdock.testing.world.storage import memory
 
 EVENTS_PER_KEY = 2
 EVENTS_PER_SECOND = 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crossdock.testing.world.director import DAY_MS, Plot
 from crossdock.testing.world.manners import Manner
@@ -68,6 +68,17 @@ def scenario_of(seed: int) -> Scenario:
         disk_rots=dice.choice((0.0, 0.0, 0.0, 0.05)),
         manners=(dice.choice((0.0, 0.2)), dice.choice((0.0, 0.2)), dice.choice((0.0, 0.1))),
         themes=themes,
+    )
+
+
+def alone(scenario: Scenario) -> Scenario:
+    """The same for an engine that one process opens: it may end at any call of the disk, with or without the power."""
+    return replace(
+        scenario,
+        plot=replace(scenario.plot, weights=scenario.plot.weights | {"power": 2.0, "crash": 1.0}),
+        processes=1,
+        skews=(0,),
+        disk_rots=0.0,
     )
 
 
@@ -175,6 +186,32 @@ def people(seed: int) -> Scenario:
     )
 
 
+def outages(seed: int) -> Scenario:
+    """Power and process end again and again, while events come and people change things. For an engine with a disk."""
+    dice = random.Random(f"{seed} outages")
+    return Scenario(
+        wish=Wish((dice.choice((("webhook",), ("orders", "webhook"), ("batch",))),)),
+        plot=Plot(
+            events=14,
+            keys=2,
+            seconds=20.0,
+            weights={
+                "power": 6.0,
+                "mood": 2.0,
+                "burst": 1.0,
+                "replay": 2.0,
+                "pause": 2.0,
+                "resume": 3.0,
+                "rotate": 2.0,
+            },
+            manners=(Manner.BROKEN, Manner.REJECTED, Manner.OK),
+        ),
+        shuffled=dice.random() < 0.5,
+        manners=(0.2, 0.2, 0.1),
+        themes=("outages",),
+    )
+
+
 PLOTS: dict[str, Callable[[int], Scenario]] = {
     "any": scenario_of,
     "clocks": clocks,
@@ -183,4 +220,5 @@ PLOTS: dict[str, Callable[[int], Scenario]] = {
     "people": people,
     "rudeness": rudeness,
     "chains": chains,
+    "outages": outages,
 }

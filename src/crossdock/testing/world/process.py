@@ -26,6 +26,7 @@ from crossdock.ingest.accept import Acceptor
 from crossdock.ingest.accept import Parts as IngestParts
 from crossdock.model.attempt import Answer
 from crossdock.model.contract import Environment
+from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import CorrelationId, Instant, StoreId, base32
 from crossdock.observe.lines import LINES, Lines, Value
 from crossdock.stores.authority import Gatekeeper
@@ -41,6 +42,7 @@ from crossdock.testing.world.loop import BEGIN_SECONDS, OWNER, VirtualLoop
 from crossdock.testing.world.network import Network, simulated_socket
 from crossdock.testing.world.shared import Disk, SharedEngine, Witness
 from crossdock.testing.world.stage import BEGIN, catalogue, hosts
+from crossdock.testing.world.storage import Storage
 from crossdock.wiring.app import DeliveryPauser, drivers_of
 
 PUBLIC_URL = "https://crossdock.example.net"
@@ -51,14 +53,16 @@ TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a process finds in its world. `told` hears each line that a process writes."""
+    """What a process finds in its world. `told` hears each line that a process writes, `opened` that a process has
+    opened an engine of its own."""
 
     loop: VirtualLoop
-    engine: Engine
+    storage: Storage
     network: Network
     witness: Witness
     root: str
     told: Callable[[Process, str, Mapping[str, Value]], None]
+    opened: Callable[[Process, Engine], Awaitable[None]]
     hints_lost: float = 0.0
     poll_ms: int = 5_000
     disk_slow: float = 0.3
@@ -180,6 +184,7 @@ class Process:
         """As by kill -9: not one more instruction."""
         if not self.dead:
             self.dead = True
+            self._around.storage.died()
             self._around.network.crashed(self)
             for future in list(self._asked):
                 if not future.done():
@@ -226,11 +231,13 @@ class Process:
         self.timers = Steady(self.clock, self.elapsed)
         """The clock by which it waits."""
         self._stop, self._closing = asyncio.Event(), asyncio.Event()
+        storage = around.storage
         self.engine = SharedEngine(
-            around.engine,
+            storage.open(self.clock, self.die),
             self,
             Disk(self.dice, around.disk_slow, rots_share=around.disk_rots, erased=around.erased),
             around.witness,
+            (lambda inner: around.opened(self, inner)) if storage.embedded else None,
         )
         self.lines = Lines(self._write)
         where = hosts()
@@ -288,11 +295,21 @@ class Process:
         self._watch = Watch(engine.registry, hearers, self.lines, self._rest)
 
     def _write(self, name: str, fields: dict[str, Value]) -> None:
+        if self.dead:
+            return  # the step in which it ended, which nobody sees
         unknown = set(fields) - LINES[name]
         assert not unknown, f"{name} has no field {sorted(unknown)}"  # noqa: S101  a line is a promise
         self._around.told(self, name, fields)
 
     async def _run(self) -> None:
+        try:
+            await self._serve()
+        except CrossdockError:
+            if not self.dead:
+                raise
+
+    async def _serve(self) -> None:
+        await self.engine.start()
         await self._watch.look()
         await self.deliverer.load()
         self.serving = not self.leaving
@@ -301,6 +318,7 @@ class Process:
             await self.deliverer.run(self._stop)
             await self._closing.wait()
         await self.egress.close()
+        await self.engine.close()
 
     async def _rest(self, event: asyncio.Event, wait_ms: int) -> None:
         """Waits as asked, but for polls: those come as rarely as the world says, since all that they promise is how

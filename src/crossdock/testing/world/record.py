@@ -12,11 +12,13 @@ from crossdock.model.limits import TURN_MS_MAX
 from crossdock.stores.port import (
     Engine,
 )
+from crossdock.testing.world.asked import Asked
 from crossdock.testing.world.facts import Fact, LaneBook, Violation
 from crossdock.testing.world.loop import VirtualLoop
 from crossdock.testing.world.manners import Manner
 from crossdock.testing.world.process import Process
 from crossdock.testing.world.stage import Site
+from crossdock.testing.world.storage import Storage
 from crossdock.testing.world.trace import Coverage, Trace
 
 CANARY = re.compile(rb"canary-(\w+?)-(\w+)")
@@ -32,7 +34,7 @@ Flow = tuple[str, StoreId, str, Direction]
 @dataclass(slots=True)
 class Record:
     loop: VirtualLoop
-    engine: Engine
+    storage: Storage
     trace: Trace
     coverage: Coverage
     facts: dict[StoreId, dict[Position, Fact]] = field(default_factory=dict)
@@ -55,6 +57,12 @@ class Record:
     told_to_wait: dict[EventId, bool] = field(default_factory=dict)
     erased: set[tuple[StoreId, bytes]] = field(default_factory=set)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    audited: int = 0
+
+    @property
+    def engine(self) -> Engine:
+        return self.storage.engine
 
     def broken(self, what: str) -> None:
         self.trace.tell(self.loop.time(), "VIOLATION", what)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from crossdock.delivery import pace
-from crossdock.engines.memory.engine import MemoryEngine
-from crossdock.engines.memory.slots import MemorySlots
 from crossdock.model import lane
 from crossdock.model.ids import Instant
 from crossdock.observe.lines import Value
@@ -21,14 +19,13 @@ from crossdock.testing.world.director import Director
 from crossdock.testing.world.guard import guarded
 from crossdock.testing.world.loop import BEGIN_SECONDS, VirtualLoop
 from crossdock.testing.world.network import Network
-from crossdock.testing.world.plots import Scenario, scenario_of
+from crossdock.testing.world.plots import Scenario, alone, scenario_of
 from crossdock.testing.world.process import Process, Surroundings
+from crossdock.testing.world.reopening import reopened
 from crossdock.testing.world.senders import Manners, Senders
 from crossdock.testing.world.stage import BEGIN, Builder, catalogue
+from crossdock.testing.world.storage import StorageOf, memory
 from crossdock.testing.world.trace import Coverage, Trace
-
-EngineOf = Callable[[Callable[[], Instant], bool], Engine]
-"""An engine over a clock. The flag says that several processes will share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +47,18 @@ class Outcome:
         return not self.wrong
 
 
-def memory(clock: Callable[[], Instant], shared: bool) -> Engine:
-    """The in-memory reference."""
-    return MemoryEngine(clock, MemorySlots(clock) if shared else None)
-
-
-def run(seed: int, *, engine_of: EngineOf = memory, keep: bool = False, scenario: Scenario | None = None) -> Outcome:
+def run(seed: int, *, storage_of: StorageOf = memory, keep: bool = False, scenario: Scenario | None = None) -> Outcome:
     """Plays the world of `seed`. Raises nothing: what goes wrong is the outcome."""
-    return play(World(seed, scenario or scenario_of(seed), engine_of, keep))
+    return play(World(seed, scenario or scenario_of(seed), storage_of, keep))
 
 
 def play(world: World) -> Outcome:
     catalogue()
-    with quiet(), guarded(world.breached), recorded(world.coverage):
-        return world.play()
+    try:
+        with quiet(), guarded(world.breached), recorded(world.coverage):
+            return world.play()
+    finally:
+        world.storage.close()
 
 
 @contextlib.contextmanager
@@ -109,7 +104,7 @@ def recorded(coverage: Coverage) -> Iterator[None]:
 
 class World:
     def __init__(
-        self, seed: int, scenario: Scenario, engine_of: EngineOf, keep: bool, direct: type[Director] = Director
+        self, seed: int, scenario: Scenario, storage_of: StorageOf, keep: bool, direct: type[Director] = Director
     ) -> None:
         self.seed = seed
         self.coverage = Coverage()
@@ -120,8 +115,10 @@ class World:
         self._loop = VirtualLoop(dice=random.Random(f"{seed} order") if scenario.shuffled else None)
         self._network = Network(self._loop, random.Random(f"{seed} network"), self._fault)
         self._loop.wires = self._network
-        self._engine = engine_of(self.true_time, scenario.processes > 1)
-        self.books = Books(self._loop, self._engine, self.trace, self.coverage)
+        self.storage = storage_of(seed, self.true_time, scenario.processes > 1)
+        if self.storage.embedded:
+            self._scenario = alone(scenario)
+        self.books = Books(self._loop, self.storage, self.trace, self.coverage)
         self._processes: list[Process] = []
 
     def true_time(self) -> Instant:
@@ -152,23 +149,28 @@ class World:
 
     async def _play(self) -> None:
         scenario = self._scenario
-        await self._engine.start()
-        stage = await Builder(self._engine, random.Random(f"{self.seed} stage")).build(scenario.wish)
+        first = self.storage.open(self.true_time)
+        await first.start()
+        stage = await Builder(first, random.Random(f"{self.seed} stage")).build(scenario.wish)
+        if self.storage.embedded:
+            await first.close()
         self.books.open_books(stage)
         around = Surroundings(
             loop=self._loop,
-            engine=self._engine,
+            storage=self.storage,
             network=self._network,
             witness=self.books,
             root=stage.root,
             told=self._told,
+            opened=self._opened,
             hints_lost=scenario.hints_lost,
             disk_slow=scenario.disk_slow,
             disk_rots=scenario.disk_rots,
         )
         cast = Cast(around, stage, self.books, random.Random(f"{self.seed} cast"))
         cast.processes, cast.processes_max, cast.skews = self._processes, scenario.processes, scenario.skews
-        self._engine.journal.on_news(lambda stores: _hinted(cast, stores))
+        if not self.storage.embedded:
+            first.journal.on_news(lambda stores: _hinted(cast, stores))
         senders = Senders(
             self.books, self._network, random.Random(f"{self.seed} senders"), self.true_time, cast.serving
         )
@@ -179,6 +181,10 @@ class World:
         await self._direct(cast, senders, self.books, random.Random(f"{self.seed} director"), plot).play()
         self._loop.fail_if_broken()
         self.books.close()
+
+    async def _opened(self, process: Process, engine: Engine) -> None:
+        engine.journal.on_news(process.hint)
+        await reopened(self.books, process, engine)
 
     def _fault(self, what: str) -> None:
         self.coverage.saw("fault", what)

@@ -16,13 +16,17 @@ from crossdock.model.entry import Appended, Draft, Kept
 from crossdock.model.ids import LaneId, Position, StoreId
 from crossdock.model.lane import LaneChange
 from crossdock.stores.port import Change, Engine, Finding, Registry
+from crossdock.testing.world.asked import Asked
 from crossdock.testing.world.loop import Unreal
 
 T = TypeVar("T")
 
 
 class Witness(Protocol):
-    """Who sees every commit. Each call comes right after the commit, before the process hears of it."""
+    """Who sees every commit. Each call comes right after the commit, before the process hears of it. `asked` is what
+    has been asked for and not answered, for an engine that ends with its process."""
+
+    asked: list[Asked]
 
     def rotten(self, draft: Draft) -> None:
         """What is kept of it cannot be opened."""
@@ -76,17 +80,26 @@ class Disk:
 
 
 class SharedEngine:
-    """`stores.port.Engine` for one process."""
+    """`stores.port.Engine` for one process. `opened`: what follows the start of an engine that is the process's own;
+    without it the engine runs already, and others go on with it."""
 
-    def __init__(self, inner: Engine, host: Host, disk: Disk, witness: Witness) -> None:
+    def __init__(
+        self,
+        inner: Engine,
+        host: Host,
+        disk: Disk,
+        witness: Witness,
+        opened: Callable[[Engine], Awaitable[None]] | None = None,
+    ) -> None:
         self.name = inner.name
         self.hints: list[Callable[[frozenset[StoreId]], None]] = []
         self.changes: list[Callable[[Change], None]] = []
         self._inner = inner
-        way = _Way(host, disk)
-        self._journal: Any = _Journal(inner.journal, way, witness, self.hints)
-        self._lanes: Any = _Lanes(inner.lanes, way, witness)
-        self._registry: Any = _Registry(inner.registry, way, witness, self.changes)
+        self._opened = opened
+        way = _Way(host, disk) if opened is None else _OwnWay(host, disk, witness)
+        self._journal: Any = _Journal(lambda: inner.journal, way, witness, self.hints)
+        self._lanes: Any = _Lanes(lambda: inner.lanes, way, witness)
+        self._registry: Any = _Registry(lambda: inner.registry, way, witness, self.changes)
         self._slots = _Slots(inner, way, witness)
 
     @property
@@ -109,10 +122,13 @@ class SharedEngine:
         return self._slots
 
     async def start(self) -> None:
-        """It runs already."""
+        if self._opened is not None:
+            await self._inner.start()
+            await self._opened(self._inner)
 
     async def close(self) -> None:
-        """Others go on with it."""
+        if self._opened is not None:
+            await self._inner.close()
 
     async def writable(self) -> None:
         await self._inner.writable()
@@ -141,12 +157,18 @@ class _Way:
         self._alive()
         await self.disk.passes()
         await self._step()
+        done = await self._commit(call, seen, given)
+        await self._step()
+        await self.disk.passes()
+        return done
+
+    async def _commit(
+        self, call: Callable[..., Awaitable[T]], seen: Callable[[T], Awaitable[None] | None], given: Sequence[Any]
+    ) -> T:
         done = await call(*given)
         told = seen(done)
         if told is not None:
             await told
-        await self._step()
-        await self.disk.passes()
         return done
 
     def _alive(self) -> None:
@@ -159,13 +181,61 @@ class _Way:
             await asyncio.sleep(0)
 
 
-class _Reads:
-    """Whatever is not said otherwise goes through as a read."""
+class _OwnWay(_Way):
+    """To an engine that ends with the process. What is asked for and not answered may be there all the same."""
 
-    def __init__(self, inner: Any, way: _Way, witness: Witness) -> None:
-        self._inner = inner
+    def __init__(self, host: Host, disk: Disk, witness: Witness) -> None:
+        super().__init__(host, disk)
+        self._witness = witness
+
+    async def _commit(
+        self, call: Callable[..., Awaitable[T]], seen: Callable[[T], Awaitable[None] | None], given: Sequence[Any]
+    ) -> T:
+        # Whoever is cancelled does not wait for the answer; it comes, and is seen, all the same.
+        work = asyncio.ensure_future(self._asked(call, seen, given))
+        work.add_done_callback(lambda one: one.cancelled() or one.exception())
+        return await asyncio.shield(work)
+
+    async def _asked(
+        self, call: Callable[..., Awaitable[T]], seen: Callable[[T], Awaitable[None] | None], given: Sequence[Any]
+    ) -> T:
+        asked = asked_of(self.host, given)
+        self._witness.asked.append(asked)
+        try:
+            done = await call(*given)
+        except Exception:
+            self._witness.asked.remove(asked)
+            raise
+        self._witness.asked.remove(asked)
+        told = seen(done)
+        if told is not None:
+            await told
+        return done
+
+
+def asked_of(host: Host, given: Sequence[Any]) -> Asked:
+    match given:
+        case (Change() as change,):
+            return Asked(host, change=change)
+        case ([LaneChange(), *_] as settles,):
+            return Asked(host, settles=settles)
+        case ([Draft(), *_] as drafts,):
+            return Asked(host, drafts=drafts)
+        case _:
+            return Asked(host)
+
+
+class _Reads:
+    """Whatever is not said otherwise goes through as a read. `part`: of an engine that may not have been started."""
+
+    def __init__(self, part: Callable[[], Any], way: _Way, witness: Witness) -> None:
+        self._part = part
         self._way = way
         self._witness = witness
+
+    @property
+    def _inner(self) -> Any:
+        return self._part()
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._inner, name)
@@ -179,9 +249,13 @@ class _Reads:
 
 class _Journal(_Reads):
     def __init__(
-        self, inner: Journal, way: _Way, witness: Witness, hints: list[Callable[[frozenset[StoreId]], None]]
+        self,
+        part: Callable[[], Journal],
+        way: _Way,
+        witness: Witness,
+        hints: list[Callable[[frozenset[StoreId]], None]],
     ) -> None:
-        super().__init__(inner, way, witness)
+        super().__init__(part, way, witness)
         self._hints = hints
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
@@ -221,8 +295,10 @@ class _Lanes(_Reads):
 class _Registry(_Reads):
     """Its listeners hear of this process's own changes, as with every engine that processes share."""
 
-    def __init__(self, inner: Registry, way: _Way, witness: Witness, listeners: list[Callable[[Change], None]]) -> None:
-        super().__init__(inner, way, witness)
+    def __init__(
+        self, part: Callable[[], Registry], way: _Way, witness: Witness, listeners: list[Callable[[Change], None]]
+    ) -> None:
+        super().__init__(part, way, witness)
         self._listeners = listeners
 
     async def commit(self, change: Change) -> None:

@@ -107,8 +107,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """`audited`: how many entries the audit log begins with."""
+
     root: str
     houses: tuple[House, ...]
+    audited: int = 0
 
     def sites(self) -> list[Site]:
         return [site for house in self.houses for site in house.sites]
@@ -169,10 +172,11 @@ class Builder:
         self._dice = dice
         self._root = base64.b64encode(dice.randbytes(32)).decode()
         self._vault = Vault(RootKey.from_text(self._root), dice.randbytes)
+        self._audited = 0
 
     async def build(self, wish: Wish) -> Stage:
         houses = [await self._house(StoreId(f"s{at}"), kinds) for at, kinds in enumerate(wish.houses)]
-        return Stage(self._root, tuple(houses))
+        return Stage(self._root, tuple(houses), self._audited)
 
     async def _house(self, name: StoreId, kinds: tuple[str, ...]) -> House:
         store = Store(name, name, BEGIN, self._vault.new_store_key(name))
@@ -213,6 +217,7 @@ class Builder:
     async def _commit(self, *writes: Write) -> None:
         audit = AuditEntry(BEGIN, "world", "set_up", None, "", "done", CorrelationId("stage"), {})
         await self._engine.registry.commit(Change(writes, (audit,)))
+        self._audited += 1
 
 
 def core_host(store: StoreId) -> str:
