@@ -1,10 +1,10 @@
 """`make promises`: rows of the promises on both engines, each with the planted fault that must turn it red; and those
 that simulated worlds keep, on the in-memory engine.
 
-Options: `--engine sqlite,postgres,world --rows 1,2,3,4,5,6,7,19,20,22`, and how much of each: `--kills N --events N
+Options: `--engine sqlite,postgres,world --rows 1,2,3,4,5,6,7,17,19,20,22`, and how much of each: `--kills N --events N
 --ids N --asks N --seconds N`, on the simulated disk of SQLite (power cuts, and errors of syncs) `--cuts N --runs N`,
-in worlds `--seeds N --outages N --keys N --jumps N --twice N`. The defaults are the published counts; each
-victim is killed so many times."""
+in worlds `--seeds N --outages N --keys N --events-of-an-hour N --jumps N --twice N`. The defaults are the published
+counts; each victim is killed so many times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.repeats import row_3, row_4
 from bench.result import Result
 from bench.stage import say
 from bench.walls import row_6
-from bench.worlds import row_2_worlds, row_5, row_20, row_22
+from bench.worlds import row_2_worlds, row_5, row_17, row_20, row_22
 from crossdock.demo.processes import DemoFailed
 
 Row = tuple[int, str, Callable[[str, int, str], Result], str, str]
@@ -38,6 +38,7 @@ ON_THE_SIMULATED_DISK: tuple[Row, ...] = (
 WORLDS: tuple[Row, ...] = (
     (2, "nothing vanishes, after each step of a simulated world", row_2_worlds, "seeds", "drop-on-4th-retry"),
     (5, "order per key, and a stuck key blocks only itself", row_5, "keys", "global-queue"),
+    (17, "we do not attack receivers", row_17, "events_of_an_hour", "no-budget"),
     (20, "clocks may lie", row_20, "jumps", "wall-clock-timers"),
     (22, "same seed, same run", row_22, "twice", "uuid4-in-core"),
 )
@@ -57,6 +58,7 @@ SABOTAGED = {
     "seeds": 400,
     "keys": 300,
     "outages": 100,
+    "events_of_an_hour": 20_000,
     "jumps": 50,
     "twice": 20,
 }
@@ -66,7 +68,7 @@ SABOTAGED = {
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="sqlite,postgres,world")
-    parser.add_argument("--rows", default="1,2,3,4,5,6,7,19,20,22")
+    parser.add_argument("--rows", default="1,2,3,4,5,6,7,17,19,20,22")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--ids", type=int, default=300)
@@ -77,6 +79,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=25_000, help="worlds of row 2")
     parser.add_argument("--outages", type=int, default=5_000, help="worlds of row 2 on the simulated disk")
     parser.add_argument("--keys", type=int, default=1_000, help="keys of row 5")
+    parser.add_argument("--events-of-an-hour", type=int, default=20_000, help="of row 17: most wait at its end")
     parser.add_argument("--jumps", type=int, default=2_000, help="worlds of row 20")
     parser.add_argument("--twice", type=int, default=500, help="worlds of row 22, each played twice")
     return parser.parse_args()

@@ -1,5 +1,5 @@
-"""Rows 2, 5, 20 and 22: simulated worlds (crossdock.testing.world) on every core: on the in-memory engine, and rows 2
-and 22 also on SQLite, whose simulated disk loses its power.
+"""Rows 2, 5, 17, 20 and 22: simulated worlds (crossdock.testing.world) on every core: on the in-memory engine, and
+rows 2 and 22 also on SQLite, whose simulated disk loses its power.
 
 A planted fault is one of tests/world/saboteurs.py or of `lax`, which the tests show to be found too."""
 
@@ -19,6 +19,7 @@ from bench.result import Result, below
 from crossdock.testing.world.command import Job, Tally
 from crossdock.testing.world.command import play as one
 from crossdock.testing.world.healthy import p99_of_healthy
+from crossdock.testing.world.patience import patience
 from crossdock.testing.world.run import Outcome
 
 PLANTED = Path(__file__).resolve().parents[1] / "tests" / "world"
@@ -92,6 +93,19 @@ def row_5(engine: str, count: int, saboteur: str) -> Result:
         after, wrong = p99_of_healthy(count, poison=0.01)
     holds = not wrong and after <= 1.2 * before
     return Result(holds, f"healthy keys' p99 {after:.0f} ms, {before:.0f} ms without poison; {wrong or '0 inversions'}")
+
+
+def row_17(engine: str, count: int, saboteur: str) -> Result:
+    """A far end is away for an hour; `count` events come meanwhile, of which most wait when it is back."""
+    del engine
+    with planted(saboteur):
+        seen = patience(count)
+    return Result(
+        seen.holds,
+        f"{seen.waited:,} waited, {seen.retries:,} retries after {seen.firsts:,} first attempts "
+        f"({seen.retries / seen.firsts:.1%}), jitter even with p {seen.jitter:.2f}, {seen.crowding} sends above the "
+        f"pace in the first minute; {seen.wrong or 'nothing lost'}",
+    )
 
 
 def row_20(engine: str, count: int, saboteur: str) -> Result:

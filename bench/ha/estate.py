@@ -76,7 +76,7 @@ def estate(cluster: Cluster) -> Iterator[Estate]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-bench-")))
         (directory / "data").mkdir(mode=0o700)
-        unbounded(directory / "contracts")
+        unbounded(directory / "contracts", answer_seconds=10)
         place = OnCluster(cluster)
         tokens = {role: first_token_at(directory / "data", place, role) for role in ("platform_admin", "core")}
         receiver, *ports = free_ports(1 + len(PARTS))

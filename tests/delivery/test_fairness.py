@@ -19,12 +19,12 @@ from crossdock.delivery.fairness import (
     Turns,
     wait_cost_max,
 )
+from crossdock.delivery.meter import Meter
 from crossdock.delivery.pace import (
     BREAKER_MOVES,
     Breaker,
     BreakerSignal,
     BreakerState,
-    Meter,
     Pace,
 )
 from crossdock.model.attempt import Answer, AnswerKind
@@ -226,6 +226,7 @@ def test_each_probe_that_fails_lengthens_the_rest_up_to_its_bound() -> None:
         now = pace.ready_at()
         assert pace.begin(now, half) == (1, 1)
         pace.heard(BROKEN, now, half)
+        pace.end(1)
     assert rests == sorted(rests)
     assert rests[-1] == BREAKER_OPEN_MS_MAX * 3 // 4
 
@@ -252,6 +253,7 @@ def test_concurrency_begins_small_doubles_a_round_and_ends_at_the_contract() -> 
         seen.append(at_once)
         for _ in range(at_once):
             pace.heard(TAKEN, NOW, half)
+        pace.end(at_once)
     assert seen == [CONCURRENCY_FIRST, 16, 32, 64, 64]
     assert Pace(3).begin(NOW, half) == (3, None)
 
@@ -263,12 +265,14 @@ def test_after_a_rest_a_far_end_is_met_by_one_call_and_not_by_all_that_waits() -
     now = pace.ready_at()
     assert pace.begin(now, half) == (1, 1)
     pace.heard(TAKEN, now, half)
+    pace.end(1)
     seen = []
     for _ in range(6):
         at_once, _ = pace.begin(now, half)
         seen.append(at_once)
         for _ in range(at_once):
             pace.heard(TAKEN, now, half)
+        pace.end(at_once)
     assert seen == [2, 4, 8, 16, 32, 32]  # doubled up to half of what it took before; then a round brings one more
 
 
@@ -301,6 +305,7 @@ def test_concurrency_halves_on_crowding_once_a_burst_and_grows_back_to_the_contr
     for _ in range(5):
         pace.heard(crowded, NOW, half)
     assert pace.begin(NOW, half) == (8, None)
+    pace.end(8)
     for _ in range(1_000):
         pace.heard(TAKEN, NOW, half)
     assert pace.begin(NOW, half) == (16, None)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from crossdock.delivery.known_lanes import KnownLanes
-from crossdock.delivery.learned import Learned
+from crossdock.delivery.learned import Learned, metered
 from crossdock.delivery.pace import BreakerState
 from crossdock.engines.memory.engine import MemoryEngine
 from crossdock.journal.port import Lanes
@@ -117,15 +117,15 @@ def test_a_far_end_that_differs_from_an_unknown_one_is_remembered_until_it_does_
 def test_a_rate_is_remembered_while_it_is_owed() -> None:
     learned = Learned()
     rate = Rate(limit=1, per_ms=1_000, burst=1)
-    meter = learned.meter(LANE, rate)
+    meter = metered(learned.meters, LANE, rate)
     assert meter is not None
     meter.spend(2, NOW)
     learned.fade(Instant(NOW + 1_999), lambda connection: False, ())
-    assert learned.meter(LANE, rate) is meter
-    assert learned.meter(LANE, replace(rate, limit=2)) is not meter
-    assert learned.meter(LANE, None) is None
+    assert metered(learned.meters, LANE, rate) is meter
+    assert metered(learned.meters, LANE, replace(rate, limit=2)) is not meter
+    assert metered(learned.meters, LANE, None) is None
     assert learned.meters == {}
-    learned.meter(LANE, rate)
+    metered(learned.meters, LANE, rate)
     learned.fade(NOW, lambda connection: False, ())
     assert learned.meters == {}
 

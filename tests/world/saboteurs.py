@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crossdock.delivery import opening, pace, rounds, schedule, sending, tally
+from crossdock.delivery.budget import Retries
 from crossdock.delivery.ownership import Ownership
 from crossdock.drivers import answers, webhook
 from crossdock.engines.memory.slots import MemorySlots
@@ -203,6 +204,15 @@ def repeats_are_new() -> AbstractContextManager[None]:
     return patched(MemoryJournal, "_append", append)
 
 
+def no_budget() -> AbstractContextManager[None]:
+    """Whatever is due is retried."""
+    return patched(Retries, "spare", lambda self, now: 10**6)
+
+
+def left_ignored() -> AbstractContextManager[None]:
+    return patched(answers, "left_of", lambda headers, now: None)
+
+
 # Ingest
 
 OWED: set[asyncio.Task[Any]] = set()
@@ -236,6 +246,7 @@ class Planted:
 FUNCTIONS: Mapping[str, Active] = {
     "drop-on-4th-retry": drop_on_fourth_retry,
     "global-queue": global_queue,
+    "no-budget": no_budget,
     "news-by-hash": news_by_hash,
     "uuid4-in-core": uuid4_in_core,
     "wall-clock-timers": wall_clock_timers,
@@ -250,6 +261,7 @@ SABOTEURS: Mapping[str, Planted] = {
     "fence-not-checked": Planted(fence_not_checked, "leases"),
     "lease-not-checked": Planted(lease_not_checked, "leases"),
     "retry-after-ignored": Planted(retry_after_ignored, "refusals"),
+    "left-ignored": Planted(left_ignored, "refusals"),
     "breaker-never-rests": Planted(breaker_never_rests, "refusals"),
     "cursor-past-unsettled": Planted(cursor_past_unsettled, "refusals"),
     "latest-drops-newest": Planted(latest_drops_newest),

@@ -7,9 +7,10 @@ import re
 from crossdock.contracts.files import Files
 from crossdock.contracts.finding import Report
 from crossdock.contracts.located import Located
-from crossdock.contracts.parse_route import METHOD, parse_route
+from crossdock.contracts.parse_route import METHOD, parse_rate, parse_route
 from crossdock.contracts.section import Section
 from crossdock.model.contract import (
+    Account,
     Auth,
     AuthScheme,
     Check,
@@ -44,6 +45,7 @@ def parse_contract(root: Located, files: Files, report: Report, origin: str = ""
     section.text("kind", pattern=KIND)
     owner = section.needed("owner")
     auth, coupling, check = section.section("auth"), section.section("coupling"), section.section("check")
+    account = section.section("account")
     section.text("tests", "")
     contract = Contract(
         id=ContractId(section.text("id", pattern=CONTRACT_ID)),
@@ -65,6 +67,7 @@ def parse_contract(root: Located, files: Files, report: Report, origin: str = ""
         lifecycle=_lifecycle(section.needed("lifecycle")),
         coupling=_coupling(coupling) if coupling else None,
         check=_check(check) if check else None,
+        account=_account(account) if account else None,
         page=section.text("page", ""),
         origin=origin,
     )
@@ -144,6 +147,12 @@ def _coupling(section: Section) -> Coupling:
     for part in (correlate, echo, section):
         part.end()
     return coupling
+
+
+def _account(section: Section) -> Account:
+    account = Account(parse_rate(section.needed("rate")), section.text("by", ""))
+    section.end()
+    return account
 
 
 def _lifecycle(section: Section) -> Lifecycle:

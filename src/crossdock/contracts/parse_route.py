@@ -110,7 +110,7 @@ def _ordering(section: Section) -> tuple[str, ...]:
     return tuple(name for name in names if name != STORE)
 
 
-def _rate(section: Section) -> Rate:
+def parse_rate(section: Section) -> Rate:
     per = section.text("per", pattern=re.compile("|".join(PER_MS)))
     limit = section.number("limit", low=1, high=100_000)
     burst = section.number("burst", limit, low=1, high=100_000)
@@ -125,7 +125,7 @@ def _delivery(section: Section | None) -> DeliveryRule:
     rule = DeliveryRule(
         timeout_ms=section.duration("timeout", DeliveryRule().timeout_ms),
         concurrency=section.number("concurrency", DeliveryRule().concurrency, low=1, high=10_000),
-        rate=_rate(rate) if rate else None,
+        rate=parse_rate(rate) if rate else None,
     )
     section.end()
     return rule
@@ -223,7 +223,7 @@ def _source(section: Section) -> Source:
 def _limits(section: Section) -> InboundLimits:
     limits = InboundLimits(
         body_bytes_max=section.size("body_max"),
-        rate=_rate(section.needed("rate")),
+        rate=parse_rate(section.needed("rate")),
         backlog_max=section.number("backlog_max", 1_000_000, low=1, high=100_000_000),
     )
     section.end()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crossdock.contracts.events import class_of, has_pointer
 from crossdock.contracts.finding import Finding
-from crossdock.contracts.judged import Judged, Rule, Step
+from crossdock.contracts.judged import Judged, Rule, Step, properties
 from crossdock.contracts.pointers import tokens_of
 from crossdock.model.contract import Collapse, DataClass, Direction, Protect, Route
 from crossdock.model.errors import Invalid
@@ -198,6 +198,28 @@ def flow_is_bounded(judged: Judged) -> Iterator[Finding]:
             yield judged.say("R013", (*at, "delivery"), message, "Keep it at or below 64 x 15 s.")
 
 
+def accounts_are_what_they_say(judged: Judged) -> Iterator[Finding]:
+    """R040 the account's field is there in every config, R041 no route is allowed more than its account"""
+    account = judged.contract.account
+    if account is None:
+        return
+    known = properties(judged.contract.config)
+    required = judged.contract.config.get("required")
+    if account.by and (
+        known.get(account.by, {}).get("type") != "string"
+        or not isinstance(required, list)
+        or account.by not in required
+    ):
+        message = f"The account is told by {account.by!r}, which is no required string of the config."
+        yield judged.say("R040", ("account", "by"), message, "Name a config field that is required and a string.")
+    for index, route in judged.routes():
+        rate = route.delivery.rate
+        ours = account.rate.limit * rate.per_ms if rate else 0
+        if rate and route.direction is Direction.OUTBOUND and rate.limit * account.rate.per_ms > ours:
+            message = f"The route {route.name} may call more often than its account."
+            yield judged.say("R041", ("routes", index, "delivery", "rate"), message, "Lower it to the account's.")
+
+
 RULES: tuple[Rule, ...] = (
     fields_exist_in_the_schema,
     classes_are_high_enough,
@@ -211,4 +233,5 @@ RULES: tuple[Rule, ...] = (
     batches_keep_their_order,
     repeats_are_known,
     flow_is_bounded,
+    accounts_are_what_they_say,
 )

@@ -1,4 +1,4 @@
-"""How a far end takes what we send, learned from its answers: breaker, Retry-After, concurrency, latency; and a rate.
+"""How a far end takes what we send, learned from its answers: breaker, Retry-After, concurrency, latency, its budget.
 
 Each part is a small state machine that is told what happened and when; none reads a clock or rolls dice by itself.
 """
@@ -6,11 +6,11 @@ Each part is a small state machine that is told what happened and when; none rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from crossdock.delivery.budget import Budget
 from crossdock.model.attempt import Answer, AnswerKind
-from crossdock.model.contract import Rate
 from crossdock.model.ids import Instant
 from crossdock.model.limits import (
     BREAKER_FAILURES,
@@ -92,7 +92,9 @@ class Pace:
 
     Concurrency is what TCP does about a path that it does not know (RFC 5681): it begins small, doubles a round up to
     `threshold`, then grows by one a round; a sign of crowding halves it, and a breaker that opens takes it back to one.
-    `concurrency_max` is the contract's. `latency_ms` is a moving average of how long answers took."""
+    `concurrency_max` is the contract's. `latency_ms` is a moving average of how long answers took. Until `left_until`
+    the far end takes `left` calls more, as it has said. `busy`: how many sends its turns under way may have in flight.
+    `probed`: one of them is a probe."""
 
     concurrency_max: int
     breaker: Breaker = Breaker()
@@ -102,6 +104,11 @@ class Pace:
     cut_at: Instant = LONG_AGO
     latency_ms: float = 0.0
     slow: bool = False
+    left: int = 0
+    left_until: Instant = LONG_AGO
+    busy: int = 0
+    probed: bool = False
+    budget: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
         self.threshold = float(self.concurrency_max)
@@ -130,18 +137,33 @@ class Pace:
 
     def as_new(self, now: Instant) -> bool:
         """Whether a new one would do no harm: it begins as carefully as this one has to go on, or more so."""
-        rested = max(self.rests_until, self.cut_at) <= now
+        rested = max(self.rests_until, self.cut_at, self.left_until) <= now
         careful = self.slow or self.concurrency < min(CONCURRENCY_FIRST, self.concurrency_max)
-        return rested and self.breaker == Breaker() and not careful
+        return rested and self.breaker == Breaker() and not careful and self.budget.as_new(now)
 
     def begin(self, now: Instant, dice: Callable[[], float]) -> tuple[int, int | None]:
-        """At the start of a turn: how many sends at once, and how many in all (None: no bound; 1: a probe)."""
+        """At the start of a turn: how many sends at once, and how many in all (None: no bound). The turn ends with
+        `end`. Lanes of one connection share its concurrency, so that it holds for all of them together, but each that
+        has a turn may send one. After a rest there is one probe at a time."""
         if not self.open_at(now):
             return 0, 0
         self.breaker = self.breaker.after(BreakerSignal.RESTED, now, dice)
         if self.breaker.state is BreakerState.PROBING:
+            if self.probed:
+                return 0, 0
+            self.probed = True
+            self.busy += 1
             return 1, 1
-        return max(1, int(self.concurrency)), None
+        at_once, sends = max(1, int(self.concurrency) - self.busy), None
+        if now < self.left_until:
+            at_once, sends = min(at_once, self.left), self.left
+        self.busy += at_once
+        return at_once, sends
+
+    def end(self, at_once: int) -> None:
+        """A turn that had begun with so many at once has ended, whether it sent anything or not."""
+        self.busy = max(0, self.busy - at_once)
+        self.probed = False
 
     def heard(self, answer: Answer, now: Instant, dice: Callable[[], float]) -> None:
         """What the far end said. What we made of it ourselves (unrenderable, forbidden) says nothing about it."""
@@ -157,9 +179,18 @@ class Pace:
         if answer.kind is AnswerKind.BUSY and answer.retry_after_ms:
             wish = min(answer.retry_after_ms, RETRY_AFTER_MS_MAX)
             self.rests_until = max(self.rests_until, Instant(now + wish))
+        if answer.left is not None and answer.left_ms:
+            self._told(answer.left, Instant(now + min(answer.left_ms, RETRY_AFTER_MS_MAX)))
         if answer.kind in CROWDED and now >= self.cut_at:
             self.threshold = self.concurrency = max(1.0, self.concurrency / 2)
             self.cut_at = Instant(now + CONCURRENCY_CUT_MS)
+
+    def _told(self, left: int, until: Instant) -> None:
+        """The far end takes so many calls more until then."""
+        if left <= 0:
+            self.rests_until = max(self.rests_until, until)
+        else:
+            self.left, self.left_until = left, until
 
     def drags(self) -> None:
         """A call is under way for SLOW_MS, and nobody knows for how much longer."""
@@ -172,28 +203,3 @@ class Pace:
             self.slow = True
         elif self.latency_ms < FAST_AGAIN_MS:
             self.slow = False
-
-
-@dataclass(slots=True)
-class Meter:
-    """A rate, as a generic cell rate algorithm (ITU-T I.371): `burst` at once, then `limit` in each `per_ms`."""
-
-    rate: Rate
-    next_free_ms: float = 0.0
-
-    @property
-    def step_ms(self) -> float:
-        return self.rate.per_ms / self.rate.limit
-
-    def spare(self, now: Instant) -> int:
-        """How many calls may be made at `now`."""
-        ahead = max(0.0, self.next_free_ms - now)
-        return max(0, int(self.rate.burst - ahead / self.step_ms + 1e-9))
-
-    def spend(self, calls: int, now: Instant) -> None:
-        self.next_free_ms = max(self.next_free_ms, float(now)) + calls * self.step_ms
-
-    def ready_at(self, now: Instant) -> Instant:
-        """When the next call may be made."""
-        late = self.next_free_ms - now - (self.rate.burst - 1) * self.step_ms
-        return Instant(now + max(0, int(late) + (late > int(late))))

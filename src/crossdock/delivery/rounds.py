@@ -17,8 +17,9 @@ from crossdock.delivery.fairness import Caps, Flow, Latency
 from crossdock.delivery.known_lanes import KnownLanes
 from crossdock.delivery.learned import Learned
 from crossdock.delivery.ownership import Ownership
+from crossdock.delivery.pace import BreakerState
 from crossdock.delivery.sending import Gear
-from crossdock.delivery.trips import Trips, sends_of, told
+from crossdock.delivery.trips import Trips, in_events, sends_of, told
 from crossdock.delivery.turn import Allowance, Turn, TurnEnd
 from crossdock.model.errors import CrossdockError
 from crossdock.model.ids import ConnectionId, Instant, LaneId, Position, StoreId
@@ -361,14 +362,20 @@ class Deliverer:
         now, lane = self._gear.clock(), work.lane
         if not trip.pace.open_at(now):
             return TurnEnd(next_at=trip.pace.ready_at())
-        if trip.meter is not None and trip.meter.spare(now) == 0:
-            return TurnEnd(next_at=trip.meter.ready_at(now))
+        if trip.rates.spare(now) == 0:
+            return TurnEnd(next_at=trip.rates.ready_at(now))
         at_once, sends = trip.pace.begin(now, self._gear.dice)
+        if not at_once:
+            return TurnEnd(next_at=Instant(now + POLL_MS))  # another lane of the connection probes
+        probe = trip.pace.breaker.state is BreakerState.PROBING
         taken = self._caps.take(lane.store, lane.connection, at_once - 1)
         try:
-            bound = sends_of(trip, allowed if sends is None else sends, now)
-            end = await Turn(trip).run(Allowance(bound, 1 + taken, work.fill_until))
+            bound = sends_of(trip, allowed if sends is None else min(allowed, sends), now)
+            # A probe is the one call that a far end which fails gets: it is made, whatever retries have cost.
+            retries = None if probe else in_events(trip, trip.retries.spare(now))
+            end = await Turn(trip).run(Allowance(bound, 1 + taken, work.fill_until, retries))
         finally:
+            trip.pace.end(at_once)
             self._caps.give_back(lane.store, lane.connection, taken)
         if end.pause is not None:
             await self._pause(lane, end.pause)

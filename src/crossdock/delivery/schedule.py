@@ -47,11 +47,13 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`sends_max`: what this turn may send. `held_max`: how many retrying and waiting rows the lane may hold."""
+    """`sends_max`: what this turn may send. `held_max`: how many retrying and waiting rows the lane may hold.
+    `retries_max`: how many of the sends may be retries, None for any."""
 
     sends_max: int
     held_max: int
     collapse: bool = False
+    retries_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,13 @@ Action = Filter | Supersede | LetExpire | LetErased | SetAside | Hold | Send
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`held` acts on rows at or below the cursor, `window` on entries after it without a gap; both by position. What
-    of the window is not named stays after the cursor. `stopped`: more could be done, but for the bounds."""
+    of the window is not named stays after the cursor. `stopped`: more could be done, but for the bounds. `unfunded`:
+    retries that are due and have to wait for the budget."""
 
     held: tuple[Action, ...]
     window: tuple[Action, ...]
     stopped: bool = False
+    unfunded: frozenset[Position] = frozenset()
 
     def chains(self) -> tuple[tuple[Position, ...], ...]:
         """What to send: each chain in its order, the chains by their first position. Without a key each is alone."""
@@ -136,7 +140,7 @@ def plan(scene: Scene, facts: Mapping[Position, Facts], bounds: Bounds, now: Ins
     for position in scene.window:
         if not draft.take_new(position, skipped(scene.skips, position)):
             break
-    return Plan(tuple(draft.held), tuple(draft.window), draft.stopped)
+    return Plan(tuple(draft.held), tuple(draft.window), draft.stopped, frozenset(draft.unfunded))
 
 
 def skipped(skips: Sequence[Skip], position: Position) -> bool:
@@ -157,6 +161,8 @@ class _Draft:
     blocked: set[str] = field(default_factory=set)
     latest: Mapping[str, Position] = field(default_factory=dict)
     sends: int = 0
+    retries: int = 0
+    unfunded: set[Position] = field(default_factory=set)
     stopped: bool = False
 
     def take_held(self, row: Held, ready: bool) -> None:
@@ -176,9 +182,13 @@ class _Draft:
         if end is not None:
             self.held.append(end)
             self.held_rows -= 1
+        elif row.attempts and self.bounds.retries_max is not None and self.retries >= self.bounds.retries_max:
+            self.unfunded.add(row.position)
+            self._block(row.key)
         elif self.sends < self.bounds.sends_max:
             self.held.append(Send(row.position, row.key))
             self.sends += 1
+            self.retries += row.attempts > 0
         else:
             self.stopped = True
             self._block(row.key)

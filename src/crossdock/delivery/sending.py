@@ -12,10 +12,12 @@ import msgspec
 
 from crossdock.credentials.vault import StoreKeys
 from crossdock.delivery.awaited import Awaited
+from crossdock.delivery.budget import Retries
 from crossdock.delivery.decide import decide, expiring
 from crossdock.delivery.driver import Driver, Parcel
+from crossdock.delivery.meter import Meters
 from crossdock.delivery.opening import KeysOf, Opened, parcel_of
-from crossdock.delivery.pace import Meter, Pace
+from crossdock.delivery.pace import SUCCESSES, Pace
 from crossdock.delivery.tally import Erased, Outcome, Tried
 from crossdock.journal.port import Journal, Lanes
 from crossdock.model.attempt import Answer, AnswerKind, Attempt, Expire, Park, ParkReason, Retry, Settle
@@ -65,7 +67,8 @@ class Trip:
     keys: StoreKeys
     driver: Driver
     pace: Pace
-    meter: Meter | None
+    rates: Meters
+    retries: Retries
     fence: Fence
     halt: Callable[[], bool]
     slowed: Callable[[], None]
@@ -147,12 +150,13 @@ class Sending:
         return items_after(failed, batch.items_max, self.trip.way.route.retry.attempts_max)
 
     def _halted(self) -> bool:
-        trip = self.trip
+        trip, now = self.trip, self.trip.gear.clock()
         return (
             self.pause is not None
             or trip.halt()
             or trip.gear.elapsed() >= self.ends_at
-            or not trip.pace.open_at(trip.gear.clock())
+            or not trip.pace.open_at(now)
+            or trip.rates.spare(now) == 0  # another lane of the account may have used up what there was
         )
 
     def _unresolved(self, position: Position) -> bool:
@@ -183,14 +187,16 @@ class Sending:
         trip, gear = self.trip, self.trip.gear
         begun_at, begun = gear.clock(), gear.elapsed()
         self.cost += cost_of(self.opened[parcel.position] for parcel in parcels)
-        if trip.meter is not None:
-            trip.meter.spend(1, begun_at)
+        retry = all(parcel.attempt > 1 for parcel in parcels)
+        trip.rates.spend(1, begun_at)
+        trip.retries.called(retry, begun_at)
         answers = await self._answers(parcels, gear.told_at(), begun)
         now = gear.clock()
         ends = [self._conclude(parcel, answer, begun_at, now) for parcel, answer in zip(parcels, answers, strict=True)]
         # A batch is one call: one answer of it speaks for the far end, a bad one if there is any.
         told = next((answer for answer in answers if answer.kind is not AnswerKind.TAKEN), answers[0])
         trip.pace.heard(told, now, gear.dice)
+        trip.retries.answered(told.kind in SUCCESSES, retry)
         self._write(parcels, told, ends, now)
         return answers
 

@@ -38,15 +38,19 @@ class Trips:
             return None
         rule = way.route.delivery
         pace = self._learned.pace(lane, way.route.direction, min(rule.concurrency, LANE_IN_FLIGHT_MAX))
-        meter = self._learned.meter(lane, rule.rate)
-        return Trip(self._gear, way, keys, driver, pace, meter, fence, halt, slowed)
+        rates, retries = self._learned.rates(way), self._learned.retries(lane.store, pace)
+        return Trip(self._gear, way, keys, driver, pace, rates, retries, fence, halt, slowed)
 
 
 def sends_of(trip: Trip, calls: int, now: Instant) -> int:
     """How many events the turn may send: `calls`, or what the rate leaves, each a batch where there is one."""
-    spare = calls if trip.meter is None else min(calls, trip.meter.spare(now))
+    spare = trip.rates.spare(now)
+    return in_events(trip, calls if spare is None else min(calls, spare))
+
+
+def in_events(trip: Trip, calls: int) -> int:
     batch = trip.way.route.batch
-    return spare * batch.items_max if batch is not None else spare
+    return calls * batch.items_max if batch is not None else calls
 
 
 def told(lines: Lines, lane: LaneId | None, error: Exception | None) -> None:

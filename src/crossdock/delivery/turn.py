@@ -23,11 +23,13 @@ from crossdock.model.limits import LANE_HELD_MAX, POLL_MS, READ_ENTRIES_MAX, WIN
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a turn may do: `sends` in all, `at_once` of them in flight. `fill_until`: an unfilled batch waits for it."""
+    """What a turn may do: `sends` in all, `at_once` of them in flight, `retries` of them retries (None: any).
+    `fill_until`: an unfilled batch waits for it."""
 
     sends: int
     at_once: int
     fill_until: Instant | None = None
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Turn:
             settled = await settle(self.trip.gear, replace(change, fence=self.trip.fence))
         if not settled:
             return TurnEnd(cost=sending.cost, pause=sending.pause, stale=True)
-        end = self._end(read, change)
+        end = self._end(read, change, made.unfunded)
         if fill_until is not None:
             return replace(end, more=False, next_at=_sooner(end.next_at, fill_until), fill_until=fill_until)
         return replace(end, cost=sending.cost, pause=sending.pause)
@@ -133,9 +135,9 @@ class Turn:
         )
         facts: dict[Position, Facts] = {position: one.facts for position, one in opened.items()}
         collapse = self.trip.way.route.collapse is Collapse.LATEST_PER_KEY
-        return plan(scene, facts, Bounds(allowance.sends, LANE_HELD_MAX, collapse), now)
+        return plan(scene, facts, Bounds(allowance.sends, LANE_HELD_MAX, collapse, allowance.retries), now)
 
-    def _end(self, read: LaneRead, change: LaneChange) -> TurnEnd:
+    def _end(self, read: LaneRead, change: LaneChange, unfunded: frozenset[Position]) -> TurnEnd:
         """What comes next for the lane as it stands after the change."""
         now = self.trip.gear.clock()
         rows = {row.position: row for row in read.held}
@@ -148,8 +150,12 @@ class Turn:
         left = tuple(rows[position] for position in sorted(rows))
         later = [row.not_before for row in left if row.state is HeldState.RETRYING and row.not_before > now]
         next_at = min(later, default=None)
+        if unfunded:
+            next_at = _sooner(next_at, max(self.trip.retries.ready_at(now), Instant(now + 1)))
         full = len(left) >= LANE_HELD_MAX
-        more = bool(due_at(left, now)) or (read.head > change.cursor_to and not full)
+        more = any(row.position not in unfunded for row in due_at(left, now)) or (
+            read.head > change.cursor_to and not full
+        )
         if more and empty(change):
             # Nothing moved, so nothing will at once: the bounds of this turn were in the way.
             return TurnEnd(more=False, next_at=_sooner(next_at, Instant(now + POLL_MS)))

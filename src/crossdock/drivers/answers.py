@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from crossdock.drivers.egress import EgressFailure, HttpAnswer
+from crossdock.drivers.rate_limits import left_of
 from crossdock.model.attempt import Answer, AnswerKind
 from crossdock.model.contract import RetryRule
 from crossdock.model.ids import Instant
@@ -63,7 +64,8 @@ def answer_of(outcome: HttpAnswer | EgressFailure, rule: RetryRule, now: Instant
         case HttpAnswer(status, headers, _, took_ms):
             kind = kind_of(status, rule)
             wait_ms = retry_after_ms(headers.get("retry-after"), now) if kind in _WAITS else None
-            return Answer(kind, f"http_{status}", took_ms, status, wait_ms)
+            left, left_ms = left_of(headers, now) or (None, None)
+            return Answer(kind, f"http_{status}", took_ms, status, wait_ms, left, left_ms)
 
 
 def item_answer(status: object, rule: RetryRule, took_ms: int) -> Answer:

@@ -107,8 +107,8 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """`headers` by lower-case name: retry-after, content-type and content-encoding only. An encoded body is dropped,
-    and a body beyond the bound is `cut`."""
+    """`headers` by lower-case name: retry-after, content-type, content-encoding and those of `rate_limits` only. An
+    encoded body is dropped, and a body beyond the bound is `cut`."""
 
     status: int
     headers: dict[str, str] = field(repr=False)

@@ -19,11 +19,12 @@ from typing import cast
 
 import httptools
 
+from crossdock.drivers import rate_limits
 from crossdock.model.limits import ANSWER_HEADER_BYTES_MAX, HEADERS_MAX, KIB
 
 FEED_BYTES = 16 * KIB  # how far past a bound one feed of the parser can get
 INTERIM_MAX = 8  # 1xx answers before the final one
-KEPT_HEADERS = frozenset({"retry-after", "content-type", "content-encoding"})
+KEPT_HEADERS = frozenset({"retry-after", "content-type", "content-encoding"}) | rate_limits.NAMES
 FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding"})
 
 

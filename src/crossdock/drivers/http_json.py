@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 
 import msgspec
 
@@ -95,7 +96,8 @@ def interpret(
     found = _by_id(results, item_id, parcels) if item_id else results
     statuses = [one.get(batch.status) if isinstance(one, dict) else None for one in found[: len(parcels)]]
     statuses += [None] * (len(parcels) - len(statuses))
-    return tuple(item_answer(status, way.route.retry, whole.took_ms) for status in statuses)
+    items = (item_answer(status, way.route.retry, whole.took_ms) for status in statuses)
+    return tuple(replace(one, left=whole.left, left_ms=whole.left_ms) for one in items)
 
 
 def document(way: Way, parcel: Parcel) -> JsonObject:

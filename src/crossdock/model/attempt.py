@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from crossdock.model.ids import CorrelationId, EventId, Instant, Position
@@ -26,13 +26,16 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`code` classifies without data (`http_503`, `smtp_451`, `timeout`); `retry_after_ms` is the far end's wish."""
+    """`code` classifies without data (`http_503`, `smtp_451`, `timeout`); `retry_after_ms` is the far end's wish.
+    `left`: so many calls more it takes within `left_ms`, as it says; not kept with the attempt."""
 
     kind: AnswerKind
     code: str
     took_ms: int
     status: int | None = None
     retry_after_ms: int | None = None
+    left: int | None = field(default=None, compare=False)
+    left_ms: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

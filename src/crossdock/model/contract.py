@@ -172,6 +172,15 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """What the far end counts calls by, and how many it takes: one quota, shared by all outbound routes of a
+    connection, and by all connections of a store whose config field `by` has the same value."""
+
+    rate: Rate
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An HTTP request of the `http-json` driver. `path` may name fields of the event's data as {pointer-less.name};
     `mapping` is a JMESPath expression over {event, data, config}; without one the data goes as it is."""
@@ -360,6 +369,7 @@ class Contract:
     lifecycle: Lifecycle
     coupling: Coupling | None = None
     check: Check | None = None
+    account: Account | None = None
     page: str = ""
     origin: str = ""
     digest: str = ""

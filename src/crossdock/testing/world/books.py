@@ -196,6 +196,8 @@ class Books(Calls):
             case "delivery.attempted" if fields["items"] == 1:
                 lane = LaneId(StoreId(str(fields["store"])), _con(fields["connection"]), _route(fields["route"]))
                 self.attempted(process, lane, _position(fields["position"]), str(fields["next"]))
+                wait = fields["retry_in_ms"]
+                self.tries.append((int(str(fields["attempt"])), None if wait is None else int(str(wait))))
             case "delivery.failed" if fields["store"] is None and fields["error"] == "TimeoutError":
                 self.coverage.saw("lease", "a beat took too long")
             case "delivery.failed" | "engine.failed":

@@ -27,6 +27,8 @@ EARLY_SECONDS = 0.002  # clocks count whole milliseconds
 STALE_MS = TURN_MS_MAX + 2_000  # a turn looks at its events once, when it begins, and its engine may be slow
 PAUSED_SECONDS = 12.0  # a process hears of another's change at its next poll, and ends its turn first
 
+MINUTE_SECONDS = 60
+
 Flow = tuple[str, StoreId, str, Direction]
 
 
@@ -48,6 +50,11 @@ class Calls(Record):
             self.broken(f"{process} calls the far end of {lane} {self.rests[flow] - now:.3f} s before it may")
         if now - self.paused.get(lane.connection, now) > PAUSED_SECONDS:
             self.broken(f"{process} sends for {lane}, which has been paused for {now - self.paused[lane.connection]} s")
+        self.flying[flow] += 1
+        if self.back_at is not None and now < self.back_at + MINUTE_SECONDS:
+            pace = process.pace(lane, book.route.direction)
+            lanes = len(book.site.contract.going(book.route.direction))
+            self.crowding += pace is None or self.flying[flow] > max(1, int(pace.concurrency)) + lanes - 1
         for position in positions:
             self._check_one(process, book, facts[position], now)
 
@@ -78,12 +85,15 @@ class Calls(Record):
         """The driver has answered."""
         now, facts = self.loop.time(), self.facts[lane.store]
         flow = flow_of(process, self.lanes[lane].site, lane)
+        self.flying[flow] -= 1
         for position, answer in answers:
             self.ends[process, lane, position] = now, process.timers()
             if answer.retry_after_ms:
                 self.told_to_wait[facts[position].event_id] = True
             manner, wait_s = self.manners.get((process, facts[position].event_id), (Manner.OK, 0))
             if answer.status == 429 and manner is Manner.THROTTLED:
+                self.rests[flow] = max(self.rests.get(flow, 0.0), now + wait_s)
+            if answer.kind is AnswerKind.TAKEN and manner is Manner.SPENT:
                 self.rests[flow] = max(self.rests.get(flow, 0.0), now + wait_s)
         told = next((one for _, one in answers if one.kind is not AnswerKind.TAKEN), answers[0][1])
         if told.kind in SUCCESSES:

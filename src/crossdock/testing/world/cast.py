@@ -12,7 +12,7 @@ from crossdock.testing.world.loop import VirtualLoop
 from crossdock.testing.world.network import Network, Weather
 from crossdock.testing.world.process import Process, Surroundings
 from crossdock.testing.world.receivers import Identify, Mood, Receiver, Watcher, core_of, hook_of, shared_of
-from crossdock.testing.world.stage import SHARED_HOSTS, SLOTS, House, Site, Stage
+from crossdock.testing.world.stage import HOOKS, SHARED_HOSTS, SLOTS, House, Site, Stage
 from crossdock.testing.world.storage import Storage
 
 
@@ -59,7 +59,7 @@ class Cast:
             for at, site in enumerate(house.sites):
                 if site.kind in SHARED_HOSTS:
                     self._holders[site.kind][site.secrets["api_key"].reveal().decode()] = site
-                elif site.kind in ("webhook", "urgent"):
+                elif site.kind in HOOKS:
                     self._receiver("hook", hook_of(site, at))
         for kind, holders in self._holders.items():
             if holders:

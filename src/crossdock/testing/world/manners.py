@@ -35,6 +35,7 @@ class Manner(StrEnum):
     HUGE_HEADERS = "huge_headers"
     REDIRECT = "redirect"
     UPGRADE = "upgrade"
+    SPENT = "spent"  # taken, and that was the last one for so many seconds
     THROTTLED = "throttled"  # 429 with seconds
     RESTING = "resting"  # 503 with a date
     BROKEN = "broken"
@@ -46,7 +47,16 @@ class Manner(StrEnum):
 
 HONEST = (Manner.OK, Manner.NO_CONTENT, Manner.CHUNKED, Manner.INTERIM, Manner.BY_CLOSE, Manner.CLOSING)
 TAKING = frozenset(
-    {*HONEST, Manner.SLOW, Manner.DRIPPING, Manner.TALKATIVE, Manner.CUT_BEFORE, Manner.CUT_INSIDE, Manner.LATE}
+    {
+        *HONEST,
+        Manner.SPENT,
+        Manner.SLOW,
+        Manner.DRIPPING,
+        Manner.TALKATIVE,
+        Manner.CUT_BEFORE,
+        Manner.CUT_INSIDE,
+        Manner.LATE,
+    }
 )
 """What has been taken when the answer begins. FALSE_OK takes too, where there are no items to refuse."""
 PERHAPS = frozenset(
@@ -106,6 +116,8 @@ def spoken(manner: Manner, body: bytes, now: Instant, wait_s: int) -> Spoken:  #
 
 def _rude(manner: Manner, body: bytes, now: Instant, wait_s: int) -> Spoken:
     match manner:
+        case Manner.SPENT:
+            return Spoken(((0.0, answer(200, body, f'ratelimit: "calls";r=0;t={wait_s}\r\n')),))
         case Manner.THROTTLED:
             return Spoken(((0.0, answer(429, b"", f"retry-after: {wait_s}\r\n")),))
         case Manner.RESTING:

@@ -128,7 +128,7 @@ def refusals(seed: int) -> Scenario:
             keys=dice.choice((1, 2, 8)),
             seconds=10.0,
             weights={"mood": 5.0, "burst": 3.0, "down": 2.0, "up": 0.3},
-            manners=(Manner.THROTTLED, Manner.BROKEN, Manner.RESET, Manner.REJECTED),
+            manners=(Manner.THROTTLED, Manner.SPENT, Manner.BROKEN, Manner.RESET, Manner.REJECTED),
         ),
         shuffled=dice.random() < 0.5,
         themes=("refusals",),

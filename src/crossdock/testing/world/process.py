@@ -15,6 +15,7 @@ from crossdock.credentials.root import RootKey
 from crossdock.credentials.vault import Vault
 from crossdock.delivery.driver import Driver, Parcel
 from crossdock.delivery.ownership import Ownership
+from crossdock.delivery.pace import Pace
 from crossdock.delivery.replaying import Replays
 from crossdock.delivery.rounds import Deliverer
 from crossdock.delivery.sending import Gear
@@ -25,9 +26,9 @@ from crossdock.http.ingest import Edge, IngestApp
 from crossdock.ingest.accept import Acceptor
 from crossdock.ingest.accept import Parts as IngestParts
 from crossdock.model.attempt import Answer
-from crossdock.model.contract import Environment
+from crossdock.model.contract import Direction, Environment
 from crossdock.model.errors import CrossdockError
-from crossdock.model.ids import CorrelationId, Instant, StoreId, base32
+from crossdock.model.ids import CorrelationId, Instant, LaneId, StoreId, base32
 from crossdock.observe.lines import LINES, Lines, Value
 from crossdock.stores.authority import Gatekeeper
 from crossdock.stores.desk import Desk, build_desk
@@ -210,6 +211,10 @@ class Process:
     def _hear(self, stores: frozenset[StoreId]) -> None:
         for listener in self.engine.hints:
             listener(stores)
+
+    def pace(self, lane: LaneId, direction: Direction) -> Pace | None:
+        """What it has learned of a far end."""
+        return self.deliverer._learned.paces.get((lane.store, lane.connection, direction))
 
     # Its clocks
 

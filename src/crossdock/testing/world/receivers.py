@@ -57,13 +57,15 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class Mood:
-    """`honesty`: the share of honest answers; the others are drawn from `manners`. `welcome`: see network.Host."""
+    """`honesty`: the share of honest answers; the others are drawn from `manners`. `every`: where given, all but each
+    so many-th are drawn from them. `welcome`: see network.Host."""
 
     honesty: float = 1.0
     manners: tuple[Manner, ...] = (Manner.BROKEN,)
     welcome: str = "yes"
     wait_s: tuple[int, int] = (1, 5)
     sticks: bool = False
+    every: int = 0
 
 
 class Receiver:
@@ -131,6 +133,8 @@ class Receiver:
             return Manner.REJECTED
         if self.mood.sticks and any(item.stuck for item in items):
             return Manner.BROKEN
+        if self.mood.every and self.calls % self.mood.every:
+            return self._dice.choice(self.mood.manners)
         if self._dice.random() < self.mood.honesty:
             return self._dice.choice(HONEST)
         return self._dice.choice(self.mood.manners)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from crossdock.model.contract import Direction
@@ -33,6 +34,9 @@ Flow = tuple[str, StoreId, str, Direction]
 
 @dataclass(slots=True)
 class Record:
+    """`tries`: the number of each single send, and the wait before its next in ms. `back_at`: when far ends came back
+    that were away; `crowding` counts the sends of the minute after it that were more at once than the pace allows."""
+
     loop: VirtualLoop
     storage: Storage
     trace: Trace
@@ -59,6 +63,10 @@ class Record:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     audited: int = 0
+    tries: list[tuple[int, int | None]] = field(default_factory=list)
+    flying: Counter[Flow] = field(default_factory=Counter)
+    back_at: float | None = None
+    crowding: int = 0
 
     @property
     def engine(self) -> Engine:

@@ -30,7 +30,7 @@ from crossdock.model.connection import (
 )
 from crossdock.model.contract import Contract, Direction, Environment, Route
 from crossdock.model.ids import ConnectionId, ContractId, CorrelationId, Instant, JsonObject, LaneId, StoreId, base32
-from crossdock.model.limits import MINUTE_MS, SECOND_MS
+from crossdock.model.limits import DAY_MS, MINUTE_MS, SECOND_MS
 from crossdock.stores.port import (
     AddConnection,
     AddRevision,
@@ -51,6 +51,7 @@ KINDS = ("webhook", "urgent", "batch", "acme", "orders")
 CONTRACTS = {
     "webhook": "webhook.custom",
     "urgent": "webhook.urgent",
+    "patient": "webhook.patient",
     "batch": "analytics.http-batch",
     "acme": "marketplace.acme",
     "orders": "orders.generic",
@@ -58,10 +59,12 @@ CONTRACTS = {
 SLOTS = {
     "webhook": ("signing_secret",),
     "urgent": ("signing_secret",),
+    "patient": ("signing_secret",),
     "batch": ("api_key",),
     "acme": ("api_key", "webhook_secret"),
     "orders": ("signing_secret",),
 }
+HOOKS = ("webhook", "urgent", "patient")
 SHARED_HOSTS = {"batch": "collect.sandbox.factline.example", "acme": "api.sandbox.acme-market.example"}
 URGENT_MS = 12 * SECOND_MS  # what `webhook.urgent` sends is worth nothing after that
 ATTEMPTS_MAX = 6
@@ -128,6 +131,7 @@ def catalogue() -> Catalogue:
         if first.id == CONTRACTS["webhook"]:
             urgent = _urgent(first)
             readings += [replace(reading, contract=urgent), replace(reading, contract=_second(urgent))]
+            readings.append(replace(reading, contract=_patient(first)))
     return Catalogue(readings, shipped.schemas)
 
 
@@ -157,6 +161,16 @@ def _second(contract: Contract) -> Contract:
 def _urgent(contract: Contract) -> Contract:
     routes = tuple(replace(one, expires_after_ms=URGENT_MS, refuses_replay=True) for one in contract.routes)
     return replace(contract, id=ContractId(CONTRACTS["urgent"]), routes=routes)
+
+
+def _patient(first: Contract) -> Contract:
+    """What waits for a far end for days, as the shipped contracts do."""
+
+    def of(route: Route) -> Route:
+        retry = replace(route.retry, max_ms=10 * MINUTE_MS, attempts_max=100, for_ms=DAY_MS)
+        return replace(route, retry=retry)
+
+    return replace(first, id=ContractId(CONTRACTS["patient"]), routes=tuple(of(one) for one in first.routes))
 
 
 def newest_but_one(contract_id: str) -> Contract:
@@ -207,7 +221,7 @@ class Builder:
         return site
 
     def _secret(self, kind: str, slot: str) -> Secret:
-        if kind in ("webhook", "urgent"):
+        if kind in HOOKS:
             return self._signing()
         return Secret(f"canary-key-{self._dice.randbytes(12).hex()}".encode()) if slot else self._signing()
 
@@ -231,7 +245,7 @@ def hook_host(store: StoreId, at: int, turn: int = 0) -> str:
 
 def config_of(kind: str, store: StoreId, at: int) -> JsonObject:
     match kind:
-        case "webhook" | "urgent":
+        case "webhook" | "urgent" | "patient":
             return {"url": f"https://{hook_host(store, at)}/events", "sellable_only": True}
         case "acme":
             return {"seller_id": f"SELLER{store.upper()}X", "safety_stock": 0}
